@@ -1,0 +1,77 @@
+"""distail: dataset distillation for long-tailed images.
+
+    import distail
+
+    small = distail.distill("digits", images_per_class=5, imbalance=50)
+    print(distail.evaluate(small, seeds=3, epochs=200).summary())
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from distail.api import distill, evaluate
+    from distail.data.image_set import ImageSet
+    from distail.data.long_tail import make_long_tailed
+    from distail.data.sources import load, load_test
+    from distail.distilled import DistilledSet, load_distilled
+    from distail.errors import DistailError
+    from distail.evaluate.evaluation import Evaluation
+    from distail.export import export_set
+    from distail.methods._method import Method
+    from distail.models import Network, build_network
+    from distail.models.saved import load_network
+    from distail.problem import Problem, Synthetic, Work
+
+_HOMES = {
+    "DistailError": "distail.errors",
+    "DistilledSet": "distail.distilled",
+    "Evaluation": "distail.evaluate.evaluation",
+    "ImageSet": "distail.data.image_set",
+    "Method": "distail.methods._method",
+    "Network": "distail.models",
+    "Problem": "distail.problem",
+    "Synthetic": "distail.problem",
+    "Work": "distail.problem",
+    "build_network": "distail.models",
+    "distill": "distail.api",
+    "evaluate": "distail.api",
+    "export_set": "distail.export",
+    "load": "distail.data.sources",
+    "load_distilled": "distail.distilled",
+    "load_network": "distail.models.saved",
+    "load_test": "distail.data.sources",
+    "make_long_tailed": "distail.data.long_tail",
+}
+
+__all__ = [
+    "DistailError",
+    "DistilledSet",
+    "Evaluation",
+    "ImageSet",
+    "Method",
+    "Network",
+    "Problem",
+    "Synthetic",
+    "Work",
+    "build_network",
+    "distill",
+    "evaluate",
+    "export_set",
+    "load",
+    "load_distilled",
+    "load_network",
+    "load_test",
+    "make_long_tailed",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name on first use, so that `import distail` and `distail --help` need no torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'distail' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

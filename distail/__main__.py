@@ -1,0 +1,5 @@
+"""`python -m distail` is `distail`."""
+
+from distail.cli import main
+
+main()

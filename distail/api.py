@@ -1,0 +1,132 @@
+"""The command line's main verbs as two functions, for a few lines of Python."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from distail import pipeline, scoring
+from distail.config import parse_config
+from distail.data.image_set import ImageSet
+from distail.distilled import DistilledSet
+from distail.evaluate.evaluation import Evaluation
+from distail.evaluate.recipe import EvaluationRecipe
+from distail.progress import Progress
+from distail.recipe import Recipe
+from distail.runtime import DeviceName, PrecisionName
+
+
+def distill(
+    source: str | Path | ImageSet,
+    method: str = "dm",
+    *,
+    images_per_class: int = 10,
+    imbalance: float | None = None,
+    image_size: int | None = None,
+    preprocessing: str = "normalize",
+    architecture: str = "convnet3",
+    seed: int = 0,
+    device: DeviceName = "auto",
+    precision: PrecisionName = "auto",
+    out: str | Path | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> DistilledSet:
+    """Makes a tiny balanced training set.
+
+    Args:
+        source: what `distail distill` takes, or images in memory.
+        method: a built-in method's name, or the module path of one of your own.
+        images_per_class: synthetic images of each class (IPC).
+        imbalance: make the data long-tailed first, by a factor (100) or its inverse (0.01).
+        out: folder to keep the run in; nothing is written when omitted.
+        resume: go on with the killed run in `out`.
+        progress: how to report; silent when omitted.
+        settings: hyper-parameters of the method, such as iterations=500.
+
+    Raises:
+        DistailError: bad input of any kind; the message says what to do.
+    """
+    in_memory = isinstance(source, ImageSet)
+    origin = source.origin if isinstance(source, ImageSet) else str(source)
+    recipe = parse_config(
+        Recipe,
+        {
+            "data": {"source": origin, "imbalance": imbalance, "image_size": image_size},
+            "method": method,
+            "settings": settings,
+            "images_per_class": images_per_class,
+            "preprocessing": preprocessing,
+            "architecture": architecture,
+            "seed": seed,
+            "device": device,
+            "precision": precision,
+        },
+        "distail.distill",
+    )
+    training = pipeline.long_tailed(source, imbalance) if in_memory and isinstance(source, ImageSet) else None
+    return pipeline.distill(recipe, out=out, resume=resume, training=training, progress=progress)
+
+
+def evaluate(
+    target: DistilledSet | str | Path,
+    *,
+    test: str | Path | ImageSet | None = None,
+    train: ImageSet | None = None,
+    architectures: Sequence[str] = ("convnet3",),
+    seeds: int = 3,
+    epochs: int = 1000,
+    labels: str = "static",
+    teacher: str | Path | None = None,
+    references: Sequence[str] = (),
+    full_epochs: int | None = None,
+    select: str = "last",
+    device: DeviceName = "auto",
+    precision: PrecisionName = "auto",
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Trains students on a distilled set and tests them on held-out images.
+
+    Args:
+        target: a set, or a run folder, file or exported set to open.
+        test: held-out images; the test split of the set's own source when omitted.
+        train: the long-tailed images that were distilled, for references and validation, where the set does not
+            know its source.
+        architectures: networks of the students, each trained with every seed.
+        seeds: students of each network.
+        epochs: passes over the set.
+        labels: 'hard', 'static' (soft labels stored in the set) or 'teacher'.
+        teacher: file of a network, for 'teacher'.
+        references: 'random' and 'full', rows to set beside.
+        full_epochs: epochs of the reference 'full'; `epochs` when omitted.
+        select: score the 'last' epoch, or the best on 'validation' images from the training data.
+
+    Raises:
+        DistailError: bad input of any kind; the message says what to do.
+    """
+    recipe = parse_config(
+        EvaluationRecipe,
+        {
+            "architectures": tuple(architectures),
+            "seeds": seeds,
+            "labels": labels,
+            "teacher": None if teacher is None else str(teacher),
+            "references": tuple(references),
+            "full_epochs": full_epochs,
+            "select": select,
+            "train": {"epochs": epochs},
+        },
+        "distail.evaluate",
+    )
+    distilled = target if isinstance(target, DistilledSet) else scoring.open_set(target)
+    return scoring.score(
+        distilled,
+        recipe,
+        test=test,
+        training=train,
+        device=device,
+        precision=precision,
+        progress=progress,
+    )

@@ -1,0 +1,155 @@
+"""Files that survive a crash and cannot harm: atomic writes, and tensors read without executing anything."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from distail.errors import DistailError
+
+FORMAT_VERSION = 1
+_PICKLE_SIGNS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
+
+
+@dataclass(frozen=True)
+class TensorFile:
+    """What a tensor file holds.
+
+    Attributes:
+        kind: what it is, such as 'distilled set' or 'network'; reading checks it.
+        tensors: by name.
+        header: everything that is not a tensor, as JSON values.
+    """
+
+    kind: str
+    tensors: dict[str, Tensor]
+    header: dict[str, Any]
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path` and renames it over `path` if the block succeeds.
+
+    A reader sees the old file or the whole new one, at any instant and after any crash.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        # mkstemp makes private files; give the result the permissions an ordinary new file would have.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON atomically, with stable key order as given."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Reads JSON.
+
+    Raises:
+        DistailError: the file is missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DistailError(f"{path} does not exist.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DistailError(f"{path} is not readable as JSON ({error}). It may be truncated; make it again.") from None
+
+
+def write_tensors(path: Path, content: TensorFile) -> None:
+    """Writes a safetensors file atomically, with a digest of all it holds."""
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in content.tensors.items()}
+    header = json.dumps(content.header, allow_nan=False)
+    metadata = {
+        "format": "distail",
+        "version": str(FORMAT_VERSION),
+        "kind": content.kind,
+        "header": header,
+        "sha256": _digest(tensors, content.kind + header),
+    }
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata=metadata)
+
+
+def read_tensors(path: Path, kind: str) -> TensorFile:
+    """Reads and verifies a file that `write_tensors` made.
+
+    Raises:
+        DistailError: the file is missing, truncated, altered, of another kind or version, or no safetensors file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise DistailError(f"{path} does not exist. Check the path; a run's set is RUN/distilled.safetensors.")
+    with path.open("rb") as opened:
+        if opened.read(4).startswith(_PICKLE_SIGNS):
+            raise DistailError(
+                f"{path} is a pickle or zip archive, not a safetensors file. Opening it could run foreign code, so it "
+                "is refused. Use the file that distail wrote."
+            )
+    try:
+        with safe_open(str(path), framework="pt") as opened_file:
+            metadata = dict(opened_file.metadata() or {})
+            tensors = {name: opened_file.get_tensor(name) for name in opened_file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DistailError(
+            f"{path} is not a whole safetensors file ({error}). It is truncated or foreign; copy or make it again."
+        ) from None
+    return _verified(path, kind, metadata, tensors)
+
+
+def _verified(path: Path, kind: str, metadata: Mapping[str, str], tensors: dict[str, Tensor]) -> TensorFile:
+    if metadata.get("format") != "distail" or "header" not in metadata:
+        raise DistailError(f"{path} is a safetensors file, but distail did not write it. Use a file that distail wrote.")
+    if metadata.get("version") != str(FORMAT_VERSION):
+        raise DistailError(
+            f"{path} has format version {metadata.get('version')}; this distail reads version {FORMAT_VERSION}. "
+            "Install the distail version that wrote it, or make it again."
+        )
+    if metadata.get("kind") != kind:
+        raise DistailError(f"{path} holds a {metadata.get('kind')}, but a {kind} is needed here. Pass the other file.")
+    if metadata.get("sha256") != _digest(tensors, kind + metadata["header"]):
+        raise DistailError(
+            f"{path} has been altered since it was written: its content does not match its checksum. "
+            "Use an untouched copy, or make it again."
+        )
+    return TensorFile(kind, tensors, json.loads(metadata["header"]))
+
+
+def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().view(torch.uint8 if tensor.ndim else tensor.dtype).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,116 @@
+"""`distail distill`: make a distilled set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from distail.cli.options import Compute, Output, Repeatable, parse_settings
+from distail.config import parse_config
+from distail.recipe import Recipe
+
+
+def distill(
+    source: str,
+    /,
+    *,
+    method: str = "dm",
+    ipc: int = 10,
+    imbalance: float | None = None,
+    out: Path | None = None,
+    set: Annotated[tuple[str, ...], Repeatable] = (),
+    preprocessing: Literal["none", "normalize", "zca"] = "normalize",
+    arch: str = "convnet3",
+    image_size: int | None = None,
+    strict: Annotated[bool, Parameter(negative=())] = False,
+    seed: int = 0,
+    resume: Annotated[bool, Parameter(negative=())] = False,
+    compute: Compute = Compute(),
+    output: Output = Output(),
+) -> None:
+    """Make a tiny balanced training set from SOURCE.
+
+    Parameters
+    ----------
+    source
+        digits, a folder with one folder per class, a .parquet or .npz file, or hf:NAME.
+    method
+        How to distil; `distail methods` lists them. A module path names a method of your own.
+    ipc
+        Images per class to make.
+    imbalance
+        Make the data long-tailed first: factor (100) or its inverse (0.01). Omit to keep the data as they are.
+    out
+        Folder for the run; runs/SOURCE-METHOD-ipcN when omitted.
+    set
+        NAME=VALUE of a hyper-parameter of the method; may be repeated.
+    preprocessing
+        Fitted on the training images and stored with the set.
+    arch
+        Network that the method trains or samples.
+    image_size
+        Resize images to this many pixels a side; needed where sizes differ.
+    strict
+        Fail on an unreadable image instead of leaving it out.
+    seed
+        Source of all randomness.
+    resume
+        Go on with the killed run in --out.
+    """
+    recipe = parse_config(
+        Recipe,
+        {
+            "data": {"source": source, "imbalance": imbalance, "image_size": image_size, "strict": strict},
+            "method": method,
+            "settings": parse_settings(set),
+            "images_per_class": ipc,
+            "preprocessing": preprocessing,
+            "architecture": arch,
+            "seed": seed,
+            "device": compute.device,
+            "precision": compute.precision,
+        },
+        "distail distill",
+    )
+    make(recipe, out or default_folder(recipe), resume, output)
+
+
+def make(recipe: Recipe, out: Path, resume: bool, output: Output) -> None:
+    """Makes the set and says where it is and what to do next."""
+    from distail import pipeline
+    from distail.progress import format_seconds
+
+    progress = output.progress()
+    distilled = pipeline.distill(recipe, out=out, resume=resume, progress=progress)
+    facts = distilled.provenance
+    counts = facts["class_counts"]
+    result = {
+        "run": str(out),
+        "images": len(distilled),
+        "classes": distilled.num_classes,
+        "real_images": sum(counts),
+        "bytes": distilled.stored_bytes().total,
+        "seconds": facts["distill_seconds"],
+        "peak_memory_bytes": facts["peak_memory_bytes"],
+    }
+    output.show(
+        result,
+        f"{sum(counts):,} real images in {distilled.num_classes} classes (largest {max(counts):,}, smallest "
+        f"{min(counts):,}) became {len(distilled):,} images, {distilled.class_counts[0]} per class, by {recipe.method} "
+        f"in {format_seconds(facts['distill_seconds'])}.",
+        f"The set is in {out}, its images are drawn in {out / 'images.png'}.",
+        f"Next: distail evaluate {out}",
+    )
+
+
+def default_folder(recipe: Recipe) -> Path:
+    """runs/SOURCE-METHOD-ipcN[-ifN][-sN], with only harmless characters."""
+    source = Path(recipe.data.source.removeprefix("hf:")).stem
+    parts = [source, recipe.method, f"ipc{recipe.images_per_class}"]
+    if recipe.data.imbalance:
+        parts.append(f"if{recipe.data.imbalance:g}")
+    if recipe.seed:
+        parts.append(f"s{recipe.seed}")
+    return Path("runs") / "".join(c if c.isalnum() or c in "-_." else "_" for c in "-".join(parts))

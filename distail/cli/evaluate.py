@@ -1,0 +1,136 @@
+"""`distail evaluate`: score a distilled set honestly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from distail.cli.options import Compute, Output, Repeatable
+from distail.config import parse_config
+from distail.evaluate.recipe import EvaluationRecipe
+
+if TYPE_CHECKING:
+    from distail.distilled import DistilledSet
+    from distail.evaluate.evaluation import Evaluation
+
+
+def evaluate(
+    target: str,
+    /,
+    *,
+    test: str | None = None,
+    arch: Annotated[tuple[str, ...], Repeatable] = ("convnet3",),
+    seeds: int = 3,
+    epochs: int = 1000,
+    labels: Literal["hard", "static", "teacher"] = "static",
+    teacher: str | None = None,
+    reference: Annotated[tuple[Literal["random", "full"], ...], Repeatable] = (),
+    full_epochs: int | None = None,
+    select: Literal["last", "validation"] = "last",
+    batch_size: int = 256,
+    lr: float = 0.01,
+    augmentation: str = "color_crop_cutout_flip_scale_rotate",
+    train: str | None = None,
+    imbalance: float | None = None,
+    like: Path | None = None,
+    out: Path | None = None,
+    compute: Compute = Compute(),
+    output: Output = Output(),
+) -> None:
+    """Train students on a distilled set and test them on held-out images.
+
+    Parameters
+    ----------
+    target
+        A run folder, its distilled.safetensors, or an exported set (parquet, folder, npz).
+    test
+        Source of the test images; the test split of the source the set was made from when omitted.
+    arch
+        Network of the students; may be repeated.
+    seeds
+        Students of each network.
+    epochs
+        Passes over the set.
+    labels
+        What students learn from: hard labels, soft labels stored in the set, or a teacher.
+    teacher
+        File of a network made by `distail train`, for --labels teacher.
+    reference
+        Rows to set beside: as many random real images, or the full training set. May be repeated.
+    full_epochs
+        Epochs of the reference `full`; as many as for the set when omitted.
+    select
+        Which epoch is scored: the last, or the best on validation images drawn from the training data.
+    batch_size
+        Images a step.
+    lr
+        Initial step size; a learning rate learned with the set takes precedence.
+    augmentation
+        DSA operations joined by '_', or 'none'.
+    train
+        Source of the training data, for references and validation, where the set does not know it.
+    imbalance
+        Long tail of --train, as when distilling.
+    like
+        Run or set that an exported set came from; its preprocessing is used.
+    out
+        File for the result as JSON; in the run folder when omitted.
+    """
+    recipe = parse_config(
+        EvaluationRecipe,
+        {
+            "architectures": arch,
+            "seeds": seeds,
+            "labels": labels,
+            "teacher": teacher,
+            "select": select,
+            "references": tuple(dict.fromkeys(reference)),
+            "full_epochs": full_epochs,
+            "train": {
+                "epochs": epochs,
+                "batch_size": batch_size,
+                "learning_rate": lr,
+                "augmentation": augmentation,
+            },
+        },
+        "distail evaluate",
+    )
+    from distail import scoring
+
+    progress = output.progress()
+    distilled = scoring.open_set(target, like=like)
+    training = scoring.TrainingSource(train, imbalance)
+    result = scoring.score(
+        distilled,
+        recipe,
+        test=test,
+        training=training,
+        device=compute.device,
+        precision=compute.precision,
+        progress=progress,
+    )
+    folder = Path(target) if (Path(target) / "manifest.json").exists() else None
+    show(result, distilled, recipe, folder, out, output)
+
+
+def show(
+    result: Evaluation,
+    distilled: DistilledSet,
+    recipe: EvaluationRecipe,
+    folder: Path | None,
+    out: Path | None,
+    output: Output,
+) -> None:
+    """Saves the result beside the set and prints it."""
+    from distail.report.evaluation import evaluation_notes, evaluation_tables, render_text
+    from distail.run_folder import RunFolder, unused_path
+
+    tables, notes = evaluation_tables(result, distilled), evaluation_notes(result, distilled, recipe)
+    written = out or (unused_path(RunFolder(folder).evaluation) if folder else None)
+    if written:
+        from distail.artifact import write_text
+
+        result.save(written)
+        write_text(written.with_suffix(".txt"), render_text([*tables, *notes]))
+        notes.append(f"Saved in {written}, and as text beside it.")
+    output.show(result.to_json(), *tables, *notes)

@@ -1,0 +1,78 @@
+"""Flags that several commands share, and how commands speak."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import yaml
+from cyclopts import Parameter
+
+from distail.errors import DistailError
+from distail.progress import Progress, progress_for
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+Repeatable = Parameter(negative=())
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Compute:
+    """Where and how to compute."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Device to compute on."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Precision of network passes; bf16 where the hardware has it."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Output:
+    """How to report."""
+
+    quiet: Annotated[bool, Parameter(negative=())] = False
+    """Show no progress."""
+    json: Annotated[bool, Parameter(negative=())] = False
+    """Print the result as JSON on standard output, and nothing else."""
+
+    def progress(self) -> Progress:
+        """The reporter these flags ask for."""
+        return progress_for(quiet=self.quiet or self.json)
+
+    def show(self, value: dict[str, Any], *readable: RenderableType) -> None:
+        """Prints the result: as JSON if asked, else as the readable parts."""
+        console = standard_output()
+        if self.json:
+            console.file.write(json.dumps(value) + "\n")
+            return
+        for part in readable:
+            console.print(part, highlight=False, **({"markup": False, "soft_wrap": True} if isinstance(part, str) else {}))
+
+
+def standard_output() -> Console:
+    """A console on standard output; 100 columns where there is no terminal to ask."""
+    import sys
+
+    from rich.console import Console
+
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 100)
+
+
+def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
+    """Reads 'key=value' flags; values are YAML, so numbers, true and lists work.
+
+    Raises:
+        DistailError: an assignment without '='.
+    """
+    settings: dict[str, Any] = {}
+    for assignment in assignments:
+        key, sign, value = assignment.partition("=")
+        if not sign or not key:
+            raise DistailError(f"--set {assignment} is no assignment. Write --set NAME=VALUE, such as --set iterations=500.")
+        settings[key.strip()] = yaml.safe_load(value)
+    return settings

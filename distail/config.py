@@ -1,0 +1,61 @@
+"""Strict configuration: an unknown key or an impossible value is one clear error that names the closest key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from distail.errors import DistailError, did_you_mean
+
+
+class Config(BaseModel):
+    """A frozen group of settings; the docstring under each field is its help text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
+
+
+def parse_config(model: type[ConfigT], values: Mapping[str, Any], where: str) -> ConfigT:
+    """Builds `model` from plain values.
+
+    Args:
+        model: the group of settings.
+        values: as read from YAML or gathered from flags.
+        where: what the user knows the values as, for the error message.
+
+    Raises:
+        DistailError: every problem found, one a line, each with its key and what is allowed.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        problems = [_explained(model, problem["loc"], problem["type"], problem["msg"]) for problem in error.errors()]
+        raise DistailError(f"{where}: {'; '.join(problems)}") from None
+
+
+def _explained(model: type[BaseModel], location: Sequence[str | int], kind: str, message: str) -> str:
+    key = ".".join(str(part) for part in location)
+    if kind == "extra_forbidden":
+        fields = _fields_at(model, location[:-1])
+        return f"unknown key '{key}'. {did_you_mean(str(location[-1]), fields)}"
+    return f"'{key}': {message[0].lower()}{message[1:]}" if key else message
+
+
+def _fields_at(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
+    """Field names of the nested group that `location` leads to."""
+    current: Any = model
+    for part in location:
+        annotation = current.model_fields[str(part)].annotation
+        nested = [option for option in (annotation, *get_args(annotation)) if _is_model(option)]
+        if not nested:
+            return []
+        current = nested[0]
+    return list(current.model_fields)
+
+
+def _is_model(option: Any) -> bool:
+    return isinstance(option, type) and issubclass(option, BaseModel)

@@ -1,0 +1,1 @@
+"""Real images: where they come from, how they become long-tailed, and how they reach a network."""

@@ -1,0 +1,178 @@
+"""`DistilledSet`: the product. One safetensors file with everything needed to train on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+from torch.utils.data import Dataset, TensorDataset
+
+from distail.artifact import TensorFile, read_tensors, write_tensors
+from distail.data.preprocess import Preprocessing
+from distail.errors import DistailError
+
+KIND = "distilled set"
+FILE_NAME = "distilled.safetensors"
+_PREPROCESSING = "preprocessing."
+
+
+@dataclass(frozen=True)
+class StoredBytes:
+    """What a set occupies, part by part, in bytes of its tensors.
+
+    Attributes:
+        images: the synthetic images.
+        labels: hard and soft labels.
+        preprocessing: what turns raw images into the space of the synthetic ones.
+        teacher: weights needed to label views while training; 0 unless the protocol asks a teacher.
+    """
+
+    images: int
+    labels: int
+    preprocessing: int
+    teacher: int = 0
+
+    @property
+    def total(self) -> int:
+        """Sum of all parts."""
+        return self.images + self.labels + self.preprocessing + self.teacher
+
+
+@dataclass(frozen=True, eq=False)
+class DistilledSet:
+    """A small training set, synthetic or selected.
+
+    Attributes:
+        images: (n, channels, height, width), in preprocessed space.
+        labels: (n,), hard labels.
+        class_names: in label order.
+        preprocessing: maps raw images to the space of `images`; test images must pass through it.
+        soft_labels: (n, classes) logits, or None.
+        learning_rate: the student's learned step size, or None.
+        provenance: recipe, versions, hashes: how the set was made.
+
+    Raises:
+        DistailError: shapes disagree, a label is out of range, or a value is not finite.
+    """
+
+    images: Float[Tensor, "n c h w"]
+    labels: Int64[Tensor, " n"]
+    class_names: tuple[str, ...]
+    preprocessing: Preprocessing
+    soft_labels: Float[Tensor, "n k"] | None = None
+    learning_rate: float | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.images) != len(self.labels) or len(self.images) == 0:
+            raise DistailError(f"A distilled set needs one label per image: {len(self.images)} and {len(self.labels)}.")
+        if self.preprocessing.image_shape != self.image_shape:
+            raise DistailError(
+                f"The distilled images are {self.image_shape}, but the preprocessing is for "
+                f"{self.preprocessing.image_shape}. Use the preprocessing the set was made with."
+            )
+        if int(self.labels.min()) < 0 or int(self.labels.max()) >= self.num_classes:
+            raise DistailError(f"Distilled labels must lie in 0..{self.num_classes - 1}.")
+        if self.soft_labels is not None and self.soft_labels.shape != (len(self.labels), self.num_classes):
+            raise DistailError(
+                f"Soft labels have shape {tuple(self.soft_labels.shape)} instead of "
+                f"{(len(self.labels), self.num_classes)}."
+            )
+        for name, values in (("images", self.images), ("soft labels", self.soft_labels)):
+            if values is not None and not bool(torch.isfinite(values).all()):
+                raise DistailError(f"The distilled {name} hold NaN or infinite values; distil again with smaller steps.")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        _, channels, height, width = self.images.shape
+        return channels, height, width
+
+    @property
+    def class_counts(self) -> tuple[int, ...]:
+        """Distilled images of each class, in label order."""
+        return tuple(torch.bincount(self.labels, minlength=self.num_classes).tolist())
+
+    def to_pixels(self) -> UInt8[Tensor, "n c h w"]:
+        """The images as ordinary pixels, 0..255: preprocessing inverted, clipped and rounded."""
+        return (self.preprocessing.invert(self.images) * 255).round().clamp(0, 255).to(torch.uint8)
+
+    def soft_targets(self) -> Float[Tensor, "n k"]:
+        """Class probabilities: softmax of the soft labels, or one-hot hard labels where there are none."""
+        if self.soft_labels is not None:
+            return self.soft_labels.softmax(dim=1)
+        return torch.nn.functional.one_hot(self.labels, self.num_classes).float()
+
+    def as_dataset(self, *, soft: bool = False) -> Dataset[tuple[Tensor, ...]]:
+        """A torch `Dataset` of (preprocessed image, label), the label an index or, if `soft`, probabilities."""
+        return TensorDataset(self.images, self.soft_targets() if soft else self.labels)
+
+    def stored_bytes(self) -> StoredBytes:
+        """Bytes of images, labels and preprocessing."""
+        labels = self.labels.nbytes + (0 if self.soft_labels is None else self.soft_labels.nbytes)
+        return StoredBytes(self.images.nbytes, labels, self.preprocessing.num_bytes)
+
+    def with_pixels(self, pixels: UInt8[Tensor, "n c h w"]) -> DistilledSet:
+        """The same set with its images replaced by these raw ones, preprocessed; what an export leaves of it."""
+        return replace(self, images=self.preprocessing.apply(pixels))
+
+    def save(self, path: str | Path) -> None:
+        """Writes the set to one safetensors file, atomically."""
+        tensors = {"images": self.images, "labels": self.labels}
+        if self.soft_labels is not None:
+            tensors["soft_labels"] = self.soft_labels
+        tensors |= {_PREPROCESSING + name: value for name, value in self.preprocessing.to_tensors().items()}
+        header = {
+            "class_names": list(self.class_names),
+            "learning_rate": self.learning_rate,
+            "preprocessing": self.preprocessing.header(),
+            "provenance": self.provenance,
+        }
+        write_tensors(Path(path), TensorFile(KIND, tensors, header))
+
+
+def load_distilled(path: str | Path) -> DistilledSet:
+    """Reads a distilled set from its file or from the run folder that holds it.
+
+    Raises:
+        DistailError: the file is missing, truncated, altered or foreign.
+    """
+    file = Path(path)
+    if file.is_dir():
+        file = file / FILE_NAME
+        if not file.exists():
+            raise DistailError(
+                f"{path} holds no finished distilled set ({FILE_NAME}). "
+                "Finish the run with `distail distill ... --resume`, or name another run."
+            )
+    content = read_tensors(file, KIND)
+    tensors, header = content.tensors, content.header
+    parts = {
+        name.removeprefix(_PREPROCESSING): value
+        for name, value in tensors.items()
+        if name.startswith(_PREPROCESSING)
+    }
+    try:
+        return DistilledSet(
+            images=tensors["images"],
+            labels=tensors["labels"],
+            class_names=tuple(header["class_names"]),
+            preprocessing=Preprocessing.from_parts(header["preprocessing"], parts),
+            soft_labels=tensors.get("soft_labels"),
+            learning_rate=header["learning_rate"],
+            provenance=header["provenance"],
+        )
+    except KeyError as error:
+        raise DistailError(f"{file} lacks {error}; it is not a whole distilled set. Make it again.") from None

@@ -1,0 +1,22 @@
+"""The one exception that users meet, and the wording helpers that make it useful."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class DistailError(Exception):
+    """Bad input or an impossible request; the message says what was wrong, where, and what to do.
+
+    The command line prints the message alone and exits with code 2. A traceback means a bug in distail instead.
+    """
+
+
+def did_you_mean(name: str, options: Iterable[str]) -> str:
+    """Names the closest of `options`, or lists them all where nothing is close, as a sentence to append."""
+    known = sorted(options)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if close:
+        return f"Did you mean '{close[0]}'?"
+    return f"Choose one of: {', '.join(known)}." if known else "There is nothing to choose from."

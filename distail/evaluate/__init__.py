@@ -1,0 +1,1 @@
+"""Scoring: metrics, the protocol that trains students and tests them, and fairness against references."""

@@ -1,0 +1,143 @@
+"""`Evaluation`: all that scoring found out, as plain values that go to JSON and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from distail.artifact import read_json, write_json
+from distail.distilled import StoredBytes
+from distail.errors import DistailError
+from distail.evaluate.fairness import Fairness
+from distail.evaluate.metrics import SCALAR_SCORES, Scores, Summary, summarise
+
+FILE_NAME = "evaluation.json"
+
+
+@dataclass(frozen=True)
+class StudentScore:
+    """One trained and tested student.
+
+    Attributes:
+        subject: what it was trained on: 'distilled', 'random' or 'full', or 'distilled, hard' for fairness scores.
+        labels: the label protocol that applied.
+        num_images: training images.
+        epochs: passes over them.
+        kept_epoch: the epoch whose network was scored.
+        train_seconds: wall time of training.
+    """
+
+    subject: str
+    architecture: str
+    seed: int
+    labels: str
+    num_images: int
+    epochs: int
+    kept_epoch: int
+    train_seconds: float
+    scores: Scores
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of a distilled set and of its references.
+
+    Attributes:
+        students: every student, one by one.
+        class_names: in label order.
+        train_counts: images of each class in the data that was distilled, where known.
+        stored: bytes of what a user has to keep.
+        fairness: by architecture; empty unless both references were trained.
+        provenance: recipe, versions, hardware, hashes.
+    """
+
+    students: tuple[StudentScore, ...]
+    class_names: tuple[str, ...]
+    train_counts: tuple[int, ...] | None
+    stored: StoredBytes
+    fairness: dict[str, Fairness]
+    provenance: dict[str, Any]
+
+    def of(self, subject: str, architecture: str | None = None) -> tuple[StudentScore, ...]:
+        """Students trained on this subject, with this architecture or any."""
+        return tuple(
+            student
+            for student in self.students
+            if student.subject == subject and architecture in (None, student.architecture)
+        )
+
+    @property
+    def groups(self) -> tuple[tuple[str, str], ...]:
+        """The distinct (subject, architecture) pairs, in order of training."""
+        return tuple(dict.fromkeys((student.subject, student.architecture) for student in self.students))
+
+    def summary(self, subject: str = "distilled", architecture: str | None = None) -> dict[str, Summary]:
+        """n, mean and sample std of each score over seeds; scores that do not apply are left out.
+
+        Raises:
+            DistailError: no such students.
+        """
+        students = self.of(subject, architecture)
+        if not students:
+            raise DistailError(f"Nothing was scored on '{subject}' with {architecture or 'any architecture'}.")
+        found = {}
+        for name in SCALAR_SCORES:
+            values = [getattr(student.scores, name) for student in students]
+            if all(value is not None for value in values):
+                found[name] = summarise(values)
+        return found
+
+    def per_class(self, subject: str = "distilled", architecture: str | None = None) -> tuple[Summary, ...]:
+        """n, mean and sample std of each class' accuracy over seeds."""
+        rows = [student.scores.per_class for student in self.of(subject, architecture)]
+        return tuple(summarise(list(column)) for column in zip(*rows, strict=True))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, with the summaries beside the single students."""
+        summaries = [
+            {
+                "subject": subject,
+                "architecture": architecture,
+                "scores": {name: asdict(value) for name, value in self.summary(subject, architecture).items()},
+                "per_class": [asdict(value) for value in self.per_class(subject, architecture)],
+            }
+            for subject, architecture in self.groups
+        ]
+        return {**asdict(self), "summaries": summaries}
+
+    def save(self, path: Path) -> None:
+        """Writes the evaluation as JSON, atomically."""
+        write_json(path, self.to_json())
+
+
+def load_evaluation(path: Path) -> Evaluation:
+    """Reads what `Evaluation.save` wrote.
+
+    Raises:
+        DistailError: the file is missing or is no evaluation.
+    """
+    values = read_json(path)
+    try:
+        students = tuple(
+            StudentScore(**{**student, "scores": _scores(student["scores"])}) for student in values["students"]
+        )
+        counts = values["train_counts"]
+        return Evaluation(
+            students=students,
+            class_names=tuple(values["class_names"]),
+            train_counts=None if counts is None else tuple(counts),
+            stored=StoredBytes(**values["stored"]),
+            fairness={name: Fairness(**scores) for name, scores in values["fairness"].items()},
+            provenance=values["provenance"],
+        )
+    except (KeyError, TypeError) as error:
+        raise DistailError(f"{path} is no evaluation of distail ({error}). Score the run again.") from None
+
+
+def _scores(values: dict[str, Any]) -> Scores:
+    nested: Callable[[Any], Any] = lambda value: (  # noqa: E731
+        tuple(nested(item) for item in value) if isinstance(value, list) else value
+    )
+    return Scores(**{name: nested(value) for name, value in values.items()})

@@ -1,0 +1,252 @@
+"""The protocol: train students on the set and its references, test them, summarise.
+
+The test set is touched in one place, after training has ended. Epochs are selected on validation images or not at all.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from distail.data.image_set import ImageSet, require_same_classes
+from distail.distilled import DistilledSet, StoredBytes
+from distail.errors import DistailError
+from distail.evaluate.evaluation import Evaluation, StudentScore
+from distail.evaluate.fairness import Fairness, fairness
+from distail.evaluate.metrics import score_logits
+from distail.evaluate.recipe import EvaluationRecipe
+from distail.learn.labels import effective_protocol
+from distail.learn.student import Classroom, train_student
+from distail.models.network import Network
+from distail.models.saved import SavedNetwork
+from distail.problem import Problem
+from distail.progress import Progress, SilentProgress
+from distail.provenance import environment
+from distail.runtime import Runtime
+from distail.seeding import torch_generator
+from distail.synthetic.selection import class_major_labels, random_choice, select_indices
+from distail.training.loop import Selection
+from distail.training.recipe import LabelProtocol, TrainRecipe
+
+VALIDATION_FRACTION = 0.1
+VALIDATION_LOOKS = 20
+"""How often the validation images are looked at during one training."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scoring:
+    """Everything that scoring needs.
+
+    Attributes:
+        distilled: the set to score.
+        test: held-out images of the same classes.
+        recipe: how.
+        train: the long-tailed images that were distilled; needed by references and validation only.
+        teacher: the network that labels views, under the protocol 'teacher'.
+    """
+
+    distilled: DistilledSet
+    test: ImageSet
+    recipe: EvaluationRecipe
+    train: ImageSet | None = None
+    teacher: SavedNetwork | None = None
+    runtime: Runtime = Runtime()
+    progress: Progress = SilentProgress()
+
+    def __post_init__(self) -> None:
+        require_same_classes(self.distilled.class_names, "the distilled set", self.test.class_names, "the test data")
+        self.test.require_no_empty_class()
+        if self.test.image_shape != self.distilled.image_shape:
+            raise DistailError(
+                f"Test images are {self.test.image_shape} (channels, height, width), distilled ones "
+                f"{self.distilled.image_shape}. Pass --image-size {self.distilled.image_shape[1]}, or test data of "
+                "the same kind."
+            )
+        if self.train is None:
+            if self.recipe.references or self.recipe.select == "validation":
+                raise DistailError(
+                    "References and a validation split are drawn from the training data, which are not known here. "
+                    "Name them with --train SOURCE (and --imbalance as when distilling)."
+                )
+        else:
+            require_same_classes(
+                self.distilled.class_names, "the distilled set", self.train.class_names, "the training data"
+            )
+        if self.test.content_hash in (self.distilled.provenance.get("data_sha256"), self._train_hash):
+            raise DistailError(
+                f"{self.test.origin} is the very data the set was made from, so scoring on it would prove nothing. "
+                "Name held-out images with --test."
+            )
+
+    @property
+    def train_counts(self) -> tuple[int, ...] | None:
+        """Images of each class in the data that were distilled, where known."""
+        if self.train is not None:
+            return self.train.class_counts
+        recorded = self.distilled.provenance.get("class_counts")
+        return None if recorded is None else tuple(recorded)
+
+    @property
+    def _train_hash(self) -> str | None:
+        return self.train.content_hash if self.train is not None else None
+
+
+def evaluate(scoring: Scoring) -> Evaluation:
+    """Trains and tests all students that the recipe asks for.
+
+    Raises:
+        DistailError: parts of `scoring` do not fit together, or training diverges.
+    """
+    subjects = ["distilled", *scoring.recipe.references]
+    effective = effective_protocol(scoring.distilled, scoring.recipe.labels)
+    wants_fairness = {"random", "full"} <= set(scoring.recipe.references)
+    if wants_fairness and effective != "hard":
+        subjects.append("distilled, hard")
+    students = []
+    for architecture in scoring.recipe.architectures:
+        for subject in subjects:
+            for seed in range(scoring.recipe.seeds):
+                students.append(_score_student(scoring, subject, architecture, seed))
+                accuracy = students[-1].scores.accuracy
+                scoring.progress.say(f"{subject}, {architecture}, seed {seed}: {accuracy:.1%} of the test images right")
+    stored = scoring.distilled.stored_bytes()
+    teacher_bytes = scoring.teacher.num_bytes if scoring.teacher else 0
+    return Evaluation(
+        students=tuple(students),
+        class_names=scoring.distilled.class_names,
+        train_counts=scoring.train_counts,
+        stored=StoredBytes(stored.images, stored.labels, stored.preprocessing, teacher_bytes),
+        fairness=_fairness(students, scoring.recipe.architectures, effective) if wants_fairness else {},
+        provenance=_provenance(scoring),
+    )
+
+
+def validation_split(train: ImageSet, seed: int) -> tuple[Int64[Tensor, " n"], Int64[Tensor, " m"]]:
+    """Indices to learn from and to validate on: a tenth of each class, at least one image; none of a class of one.
+
+    A class with a single image validates nothing, so that it can still be learned.
+    """
+    learn, validate = [], []
+    for label in range(train.num_classes):
+        of_class = train.indices_of(label)
+        shuffled = of_class[torch.randperm(len(of_class), generator=torch_generator(seed, "validation", label))]
+        held_out = max(1, round(VALIDATION_FRACTION * len(of_class))) if len(of_class) > 1 else 0
+        validate.append(shuffled[:held_out])
+        learn.append(shuffled[held_out:])
+    return torch.cat(learn), torch.cat(validate)
+
+
+def _score_student(scoring: Scoring, subject: str, architecture: str, seed: int) -> StudentScore:
+    recipe, labels = _training(scoring, subject)
+    classroom = _classroom(scoring, subject, labels, seed)
+    begun = time.perf_counter()
+    student = train_student(
+        classroom,
+        architecture,
+        recipe,
+        seed,
+        scoring.runtime,
+        progress=scoring.progress,
+        selection=_selection(scoring, classroom, recipe, seed),
+    )
+    seconds = time.perf_counter() - begun
+    with scoring.runtime.autocast():
+        logits = student.saved.predict_logits(scoring.test.images).float().cpu()
+    return StudentScore(
+        subject=subject,
+        architecture=architecture,
+        seed=seed,
+        labels=labels,
+        num_images=len(classroom.data),
+        epochs=recipe.num_epochs,
+        kept_epoch=student.history.kept_epoch,
+        train_seconds=seconds,
+        scores=score_logits(logits, scoring.test.labels, scoring.train_counts),
+    )
+
+
+def _training(scoring: Scoring, subject: str) -> tuple[TrainRecipe, LabelProtocol]:
+    """The recipe and the label protocol that apply to a subject."""
+    recipe, labels = scoring.recipe.train, effective_protocol(scoring.distilled, scoring.recipe.labels)
+    if subject == "full":
+        epochs = scoring.recipe.full_epochs or recipe.epochs
+        return recipe.model_copy(update={"epochs": epochs}), "hard"
+    # Random real images store no soft labels, so only a teacher can give them any.
+    if subject == "distilled, hard" or (subject == "random" and labels == "static"):
+        labels = "hard"
+    return recipe, labels
+
+
+def _classroom(scoring: Scoring, subject: str, labels: LabelProtocol, seed: int) -> Classroom:
+    distilled, teacher = scoring.distilled, scoring.teacher if labels == "teacher" else None
+    if subject in ("distilled", "distilled, hard"):
+        return Classroom.of_distilled(distilled, labels, scoring.runtime, teacher)
+    train = scoring.train
+    assert train is not None, "Scoring refuses references without training data"
+    if scoring.recipe.select == "validation":
+        train = train.subset(validation_split(train, seed)[0])
+    if subject == "random":
+        return Classroom.of_distilled(random_subset(distilled, train, seed), labels, scoring.runtime, teacher)
+    return Classroom.of_images(train, distilled.preprocessing, scoring.runtime)
+
+
+def random_subset(like: DistilledSet, train: ImageSet, seed: int) -> DistilledSet:
+    """As many random real images of each class as `like` has on average, in its preprocessing."""
+    per_class = max(1, round(len(like) / like.num_classes))
+    draw = random_choice(Problem(train, like.preprocessing, per_class, seed=seed))
+    indices = select_indices(train, per_class, draw)
+    return DistilledSet(
+        images=like.preprocessing.apply(train.images[indices]),
+        labels=class_major_labels(like.num_classes, per_class),
+        class_names=like.class_names,
+        preprocessing=like.preprocessing,
+    )
+
+
+def _selection(scoring: Scoring, classroom: Classroom, recipe: TrainRecipe, seed: int) -> Selection | None:
+    if scoring.recipe.select == "last" or scoring.train is None:
+        return None
+    held_out = scoring.train.subset(validation_split(scoring.train, seed)[1])
+
+    def balanced_accuracy(network: Network) -> float:
+        saved = SavedNetwork(
+            network, "", held_out.image_shape, classroom.class_names, classroom.preprocessing, {}
+        )
+        with scoring.runtime.autocast():
+            predicted = saved.predict_logits(held_out.images).argmax(dim=1).cpu()
+        hits = (predicted == held_out.labels).double()
+        present = [hits[held_out.labels == label] for label in held_out.labels.unique()]
+        return float(torch.stack([own.mean() for own in present]).mean())
+
+    return Selection(balanced_accuracy, every=max(1, recipe.num_epochs // VALIDATION_LOOKS))
+
+
+def _fairness(
+    students: list[StudentScore], architectures: tuple[str, ...], effective: LabelProtocol
+) -> dict[str, Fairness]:
+    hard = "distilled" if effective == "hard" else "distilled, hard"
+
+    def accuracy(subject: str, architecture: str) -> float:
+        own = [s.scores.accuracy for s in students if (s.subject, s.architecture) == (subject, architecture)]
+        return sum(own) / len(own)
+
+    return {
+        name: fairness(accuracy("full", name), accuracy(hard, name), accuracy("distilled", name), accuracy("random", name))
+        for name in architectures
+    }
+
+
+def _provenance(scoring: Scoring) -> dict[str, Any]:
+    return {
+        "recipe": scoring.recipe.model_dump(mode="json"),
+        "test": {"origin": scoring.test.origin, "images": len(scoring.test), "sha256": scoring.test.content_hash},
+        "train_sha256": scoring.train.content_hash if scoring.train else None,
+        "std": "sample standard deviation over seeds",
+        "set": scoring.distilled.provenance,
+        **environment(scoring.runtime),
+    }

@@ -1,0 +1,33 @@
+"""How a set is scored. Imports no torch, so that `--help` stays fast."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from distail.config import Config
+from distail.training.recipe import LabelProtocol, TrainRecipe
+
+Reference = Literal["random", "full"]
+
+
+class EvaluationRecipe(Config):
+    """Students trained on a set and tested on held-out images."""
+
+    architectures: tuple[str, ...] = Field(default=("convnet3",), min_length=1)
+    """Networks to train, each with every seed."""
+    seeds: int = Field(default=3, ge=1)
+    """Students of each architecture; they get the seeds 0, 1, 2, ..."""
+    labels: LabelProtocol = "static"
+    """What students learn from; 'static' is 'hard' where the set stores no soft labels."""
+    teacher: str | None = None
+    """File of the network that labels views under the protocol 'teacher'."""
+    train: TrainRecipe = TrainRecipe()
+    """How students are trained; a learning rate learned with the set takes precedence."""
+    select: Literal["last", "validation"] = "last"
+    """Which epoch is scored: the last, or the best on validation images drawn from the training data."""
+    references: tuple[Reference, ...] = ()
+    """Rows to set beside: as many random real images, and the whole training set, under the same recipe."""
+    full_epochs: int | None = Field(default=None, ge=1)
+    """Epochs of the reference on the whole training set; as many as for the set when omitted."""

@@ -1,0 +1,89 @@
+"""The three label protocols: hard labels, soft labels stored in the set, or a teacher in the loop.
+
+Numbers under different protocols are never comparable, so the protocol is named beside every one of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from distail.data.image_set import require_same_classes
+from distail.data.preprocess import Preprocessing
+from distail.distilled import DistilledSet
+from distail.errors import DistailError
+from distail.models.saved import SavedNetwork
+from distail.runtime import Runtime
+from distail.training.recipe import LabelProtocol
+from distail.training.training_set import TensorTrainingSet, TrainingSet
+
+
+@dataclass(frozen=True, eq=False)
+class TeacherTrainingSet:
+    """Stored images whose targets are a teacher's probabilities for the augmented view at hand."""
+
+    all_images: Float[Tensor, "n c h w"]
+    teacher: SavedNetwork
+    preprocessing: Preprocessing
+    num_classes: int
+    runtime: Runtime
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        _, channels, height, width = self.all_images.shape
+        return channels, height, width
+
+    def __len__(self) -> int:
+        return len(self.all_images)
+
+    def images(self, indices: Int64[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
+        """The stored images."""
+        return self.all_images[indices.to(self.all_images.device)]
+
+    @torch.no_grad()
+    def targets(
+        self, indices: Int64[Tensor, " b"], augmented: Float[Tensor, "b c h w"]
+    ) -> Float[Tensor, "b k"]:
+        """Teacher probabilities of the augmented views, translated into the teacher's own preprocessing."""
+        views = self.teacher.preprocessing.apply(self.preprocessing.invert(augmented))
+        with self.runtime.autocast():
+            logits = self.teacher.network(views)
+        return logits.float().softmax(dim=1)
+
+
+def effective_protocol(distilled: DistilledSet, labels: LabelProtocol) -> LabelProtocol:
+    """The protocol that a request amounts to: 'static' on a set without soft labels is 'hard'."""
+    return "hard" if labels == "static" and distilled.soft_labels is None else labels
+
+
+def labelled_training_set(
+    distilled: DistilledSet, labels: LabelProtocol, runtime: Runtime, teacher: SavedNetwork | None = None
+) -> TrainingSet:
+    """The distilled images with targets by this protocol, on the device.
+
+    Raises:
+        DistailError: the teacher protocol without a teacher, a teacher for other classes or images, or a teacher
+            that the protocol would not ask.
+    """
+    if (labels == "teacher") != (teacher is not None):
+        raise DistailError(
+            "The label protocol 'teacher' and a teacher network go together: pass both --labels teacher and "
+            "--teacher FILE, or neither."
+        )
+    images = distilled.images.to(runtime.device)
+    if teacher is not None:
+        require_same_classes(distilled.class_names, "the distilled set", teacher.class_names, "the teacher")
+        if teacher.image_shape != distilled.image_shape:
+            raise DistailError(
+                f"The teacher sees images of {teacher.image_shape}, the set holds {distilled.image_shape}. "
+                "Train a teacher on images of the same size."
+            )
+        teacher.network.to(runtime.device).eval()
+        return TeacherTrainingSet(images, teacher, distilled.preprocessing, distilled.num_classes, runtime)
+    soft = effective_protocol(distilled, labels) == "static"
+    targets = distilled.soft_targets() if soft else distilled.labels
+    return TensorTrainingSet(images, targets.to(runtime.device), distilled.num_classes)

@@ -1,0 +1,92 @@
+"""One student: a fresh network trained on a distilled set, with all it needs to be used afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from distail.data.image_set import ImageSet
+from distail.data.preprocess import Preprocessing
+from distail.distilled import DistilledSet
+from distail.learn.labels import labelled_training_set
+from distail.models import build_network
+from distail.models.saved import SavedNetwork
+from distail.progress import Progress
+from distail.runtime import Runtime
+from distail.seeding import derive_seed
+from distail.training.loop import History, Selection, train_network
+from distail.training.recipe import LabelProtocol, TrainRecipe
+from distail.training.training_set import RealTrainingSet, TrainingSet
+
+
+@dataclass(frozen=True, eq=False)
+class Student:
+    """A trained network and how its training went."""
+
+    saved: SavedNetwork
+    history: History
+
+
+@dataclass(frozen=True, eq=False)
+class Classroom:
+    """What students learn from: training images with targets, and how test images reach the same space."""
+
+    data: TrainingSet
+    class_names: tuple[str, ...]
+    preprocessing: Preprocessing
+    learning_rate: float | None = None
+
+    @staticmethod
+    def of_distilled(
+        distilled: DistilledSet, labels: LabelProtocol, runtime: Runtime, teacher: SavedNetwork | None = None
+    ) -> Classroom:
+        """Lessons from a distilled set by a label protocol."""
+        data = labelled_training_set(distilled, labels, runtime, teacher)
+        return Classroom(data, distilled.class_names, distilled.preprocessing, distilled.learning_rate)
+
+    @staticmethod
+    def of_images(images: ImageSet, preprocessing: Preprocessing, runtime: Runtime) -> Classroom:
+        """Lessons from real images with their own labels."""
+        data = RealTrainingSet(images, preprocessing, runtime.device)
+        return Classroom(data, images.class_names, preprocessing)
+
+
+def train_student(
+    classroom: Classroom,
+    architecture: str,
+    recipe: TrainRecipe,
+    seed: int,
+    runtime: Runtime,
+    *,
+    progress: Progress | None = None,
+    selection: Selection | None = None,
+    provenance: dict[str, Any] | None = None,
+) -> Student:
+    """Trains a new network; a learning rate learned with the set replaces the recipe's.
+
+    Raises:
+        DistailError: the architecture is unknown, or training diverges.
+    """
+    if classroom.learning_rate is not None:
+        recipe = recipe.model_copy(update={"learning_rate": classroom.learning_rate})
+    shape = classroom.data.image_shape
+    network = build_network(architecture, shape, classroom.data.num_classes, derive_seed(seed, "student"))
+    history = train_network(
+        network,
+        classroom.data,
+        recipe,
+        seed=derive_seed(seed, "student training"),
+        runtime=runtime,
+        progress=progress,
+        selection=selection,
+        title=f"training {architecture}, seed {seed}",
+    )
+    saved = SavedNetwork(
+        network=network,
+        architecture=architecture,
+        image_shape=shape,
+        class_names=classroom.class_names,
+        preprocessing=classroom.preprocessing,
+        provenance={"recipe": recipe.model_dump(), "seed": seed, **(provenance or {})},
+    )
+    return Student(saved, history)

@@ -1,0 +1,26 @@
+"""What a distillation method is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from distail.config import Config
+from distail.problem import Problem, Synthetic, Work
+
+
+class Method(Config, ABC):
+    """A distillation method: its fields are its hyper-parameters, with the paper's values as defaults."""
+
+    paper: ClassVar[str]
+    """Where it was published, with arXiv id."""
+    summary: ClassVar[str]
+    """What it does, in one line."""
+
+    @abstractmethod
+    def distill(self, problem: Problem) -> Synthetic:
+        """Makes the synthetic set. Deterministic in `problem.seed` on the CPU; changes nothing in `problem`."""
+
+    def work(self, problem: Problem) -> Work:
+        """How much `distill` will compute, for estimates of time and memory; nothing where it only draws."""
+        return Work()

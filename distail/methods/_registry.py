@@ -1,0 +1,68 @@
+"""Finds methods: by file name inside this package, by module path outside it."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Mapping
+from typing import Any
+
+import distail.methods
+from distail.config import parse_config
+from distail.errors import DistailError, did_you_mean
+from distail.methods._method import Method
+
+
+def method_names() -> tuple[str, ...]:
+    """Names of the built-in methods, sorted."""
+    found = pkgutil.iter_modules(distail.methods.__path__)
+    return tuple(sorted(module.name for module in found if not module.name.startswith("_")))
+
+
+def find_method(name: str) -> type[Method]:
+    """The method class called `name`: a built-in one, or the one `Method` defined in a module such as 'my.module'.
+
+    Raises:
+        DistailError: no such method; the closest name is suggested.
+    """
+    if name in method_names():
+        return _method_in(f"distail.methods.{name}")
+    if "." not in name:
+        raise DistailError(
+            f"There is no method '{name}'. {did_you_mean(name, method_names())} "
+            "A method of your own is named by its module path, such as 'mypackage.mymethod'."
+        )
+    return _method_in(name)
+
+
+def build_method(name: str, settings: Mapping[str, Any]) -> Method:
+    """A method with these hyper-parameters, the rest at their defaults.
+
+    Raises:
+        DistailError: no such method, an unknown hyper-parameter, or an impossible value.
+    """
+    return parse_config(find_method(name), settings, f"method {name}")
+
+
+def _method_in(module_name: str) -> type[Method]:
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise DistailError(
+            f"Method module '{module_name}' cannot be imported: {error}. Install it, or run from the folder it lies in."
+        ) from None
+    found = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value)
+        and issubclass(value, Method)
+        and not inspect.isabstract(value)
+        and value.__module__ == module_name
+    ]
+    if len(found) != 1:
+        raise DistailError(
+            f"Module '{module_name}' defines {len(found)} methods; it should define exactly one class that extends "
+            "distail.Method."
+        )
+    return found[0]

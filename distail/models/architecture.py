@@ -1,0 +1,128 @@
+"""Names of architectures, and the networks that they stand for.
+
+    convnetD[-wWIDTH][-NORM]    convnet3, convnet4-w64, convnet3-batch, convnet3-w64-none; D is 1..9
+    resnet18[-NORM]             resnet18, resnet18-batch
+    vgg11[-NORM]                vgg11, vgg11-batch
+    alexnet
+    timm:NAME                   timm:resnet18.a1_in1k, with the optional extra: pip install 'distail[timm]'
+
+NORM is instance (what no suffix means), batch, group or none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+
+import torch
+
+from distail.data.image_set import MIN_IMAGE_SIZE
+from distail.errors import DistailError, did_you_mean
+from distail.models.alexnet import AlexNet
+from distail.models.convnet import DEFAULT_WIDTH, ConvNet
+from distail.models.network import Network
+from distail.models.norm import NORMS, NUM_GROUPS, Norm
+from distail.models.resnet import ResNet18
+from distail.models.timm_family import TimmNetwork, check_timm_name
+from distail.models.vgg import VGG11
+from distail.seeding import isolated_seed
+
+TIMM_PREFIX = "timm:"
+
+_Constructor = Callable[[tuple[int, int, int], int], Network]
+
+_NORM_PATTERN = rf"(?:-(?P<norm>{'|'.join(NORMS)}))?"
+_CONVNET = re.compile(rf"convnet(?P<depth>[1-9])(?:-w(?P<width>[1-9][0-9]{{0,3}}))?{_NORM_PATTERN}")
+_NAMED = re.compile(rf"(?P<family>resnet18|vgg11){_NORM_PATTERN}")
+
+
+def build_network(
+    architecture: str, image_shape: tuple[int, int, int], num_classes: int, seed: int
+) -> Network:
+    """A freshly initialised network; its weights depend on the arguments alone.
+
+    The global random state is left as it was. The network is on the CPU and in training mode.
+
+    Args:
+        architecture: a name; `architecture_names` lists common ones and this module's docstring the grammar.
+        image_shape: (channels, height, width), sides of at least 8 pixels.
+        num_classes: logits an image.
+        seed: chooses the weights.
+
+    Raises:
+        DistailError: the name is unknown, images are smaller than 8 pixels, there is no channel or no class,
+            or timm is not installed or cannot build the model for this image size.
+
+    >>> build_network("convnet3", (3, 32, 32), num_classes=10, seed=0).feature_size
+    2048
+    """
+    constructor = _constructor(architecture)
+    channels, height, width = image_shape
+    if min(height, width) < MIN_IMAGE_SIZE:
+        raise DistailError(
+            f"Images are {height}x{width} pixels; {architecture} needs at least "
+            f"{MIN_IMAGE_SIZE}x{MIN_IMAGE_SIZE}. Enlarge the images first."
+        )
+    if channels < 1 or num_classes < 1:
+        raise DistailError(
+            f"A network needs at least one channel and one class, not {channels} and {num_classes}."
+        )
+    with isolated_seed(seed, "network", architecture), torch.device("cpu"):
+        return constructor((channels, height, width), num_classes)
+
+
+def check_architecture(architecture: str) -> None:
+    """Refuses a name that `build_network` would refuse, without building anything.
+
+    Only `timm:NAME` imports timm, to look the name up.
+
+    Raises:
+        DistailError: the name is unknown, or it needs timm and timm is not installed; the message names the
+            closest known name and the grammar.
+    """
+    _constructor(architecture)
+
+
+def architecture_names() -> tuple[str, ...]:
+    """Common names, all of which `build_network` takes; the grammar allows other widths and depths too."""
+    suffixes = ("", *(f"-{norm}" for norm in NORMS if norm != "instance"))
+    families = ("convnet3", "convnet4", "convnet5", "resnet18", "vgg11")
+    return (*(family + suffix for family in families for suffix in suffixes), "alexnet")
+
+
+def _constructor(architecture: str) -> _Constructor:
+    if architecture.startswith(TIMM_PREFIX):
+        name = architecture.removeprefix(TIMM_PREFIX)
+        check_timm_name(name)
+        return partial(TimmNetwork, name=name)
+    if architecture == "alexnet":
+        return AlexNet
+    if match := _NAMED.fullmatch(architecture):
+        family = ResNet18 if match["family"] == "resnet18" else VGG11
+        return partial(family, norm=_norm(match))
+    if match := _CONVNET.fullmatch(architecture):
+        width, norm = int(match["width"] or DEFAULT_WIDTH), _norm(match)
+        if norm == "group" and width % NUM_GROUPS:
+            raise DistailError(
+                f"Architecture '{architecture}' splits {width} channels into {NUM_GROUPS} groups. "
+                f"Choose a width that is a multiple of {NUM_GROUPS}, or another normalisation."
+            )
+        return partial(ConvNet, depth=int(match["depth"]), width=width, norm=norm)
+    raise DistailError(
+        f"Unknown architecture '{architecture}'. {_suggestion(architecture.lower())} "
+        "Names follow convnetD[-wWIDTH][-NORM], resnet18[-NORM], vgg11[-NORM], alexnet or timm:NAME, "
+        f"where D is 1..9 and NORM is one of {', '.join(NORMS)}."
+    )
+
+
+def _suggestion(name: str) -> str:
+    # Where the family is right and only a suffix is wrong, another family is never what was meant.
+    known = architecture_names()
+    same_family = [other for other in known if other.partition("-")[0] == name.partition("-")[0]]
+    return did_you_mean(name, same_family or known)
+
+
+def _norm(match: re.Match[str]) -> Norm:
+    by_name: dict[str, Norm] = {norm: norm for norm in NORMS}
+    return by_name[match["norm"] or "instance"]

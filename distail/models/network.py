@@ -1,0 +1,37 @@
+"""`Network`: the one interface of every architecture, a feature extractor followed by a linear classifier."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import final
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class Network(nn.Module, ABC):
+    """A feature extractor and a linear classifier on top of it.
+
+    A subclass registers `classifier` after every other layer, so that its weight and bias are the last two
+    entries of `parameters()`; methods that treat the classifier apart from the backbone rely on that order.
+
+    Attributes:
+        feature_size: numbers in one feature vector.
+        classifier: from features to one logit a class.
+    """
+
+    feature_size: int
+    classifier: nn.Linear
+
+    @abstractmethod
+    def features(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n f"]:
+        """What the classifier sees: one flat vector of `feature_size` numbers an image."""
+
+    @final  # type: ignore[misc]  # torch declares forward as an attribute
+    def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
+        """Logits, one row an image.
+
+        Args:
+            images: preprocessed images of the shape that the network was built for.
+        """
+        return self.classifier(self.features(images))

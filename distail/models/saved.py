@@ -1,0 +1,161 @@
+"""`SavedNetwork`: a trained network in one file with all that is needed to use it on raw images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from distail.artifact import TensorFile, read_tensors, write_tensors
+from distail.data.preprocess import Preprocessing
+from distail.errors import DistailError
+from distail.models.architecture import build_network
+from distail.models.network import Network
+
+KIND = "network"
+_NETWORK_PREFIX = "network."
+_PREPROCESSING_PREFIX = "preprocessing."
+
+
+@dataclass(frozen=True, eq=False)
+class SavedNetwork:
+    """A trained network and what it takes to use it.
+
+    Attributes:
+        network: the network, with its trained weights.
+        architecture: the name that `build_network` built it from.
+        image_shape: (channels, height, width).
+        class_names: one name a logit, in order.
+        preprocessing: turns uint8 images into the network's input.
+        provenance: how the network came about, as JSON values.
+
+    Raises:
+        DistailError: the class names or the preprocessing do not belong to this network.
+    """
+
+    network: Network
+    architecture: str
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    preprocessing: Preprocessing
+    provenance: dict[str, Any]
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the weights and of the preprocessing, as stored."""
+        weights = sum(tensor.nbytes for tensor in self.network.state_dict().values())
+        return weights + self.preprocessing.num_bytes
+
+    def __post_init__(self) -> None:
+        outputs = self.network.classifier.out_features
+        if len(self.class_names) != outputs:
+            raise DistailError(
+                f"{len(self.class_names)} class names for a network of {outputs} outputs. "
+                "Name every output once."
+            )
+        if self.preprocessing.image_shape != self.image_shape:
+            raise DistailError(
+                f"The network takes images of shape {self.image_shape} (channels, height, width), its "
+                f"preprocessing {self.preprocessing.image_shape}. Use the one that it was trained with."
+            )
+
+    def predict_logits(
+        self, images: UInt8[Tensor, "n c h w"], batch_size: int = 256
+    ) -> Float[Tensor, "n classes"]:
+        """Logits of raw images, in evaluation mode and without gradients.
+
+        The network's training flags are put back afterwards. The result is on the network's device.
+
+        Args:
+            images: pixels 0..255, before preprocessing, on any device.
+            batch_size: images at a time; the result does not depend on it beyond rounding.
+
+        Raises:
+            DistailError: images are not of `image_shape`.
+        """
+        if tuple(images.shape[1:]) != self.image_shape:
+            raise DistailError(
+                f"The network was trained on images of shape {self.image_shape} (channels, height, width), "
+                f"but got {tuple(images.shape[1:])}. Resize or convert the images first."
+            )
+        weight = self.network.classifier.weight
+        logits = [weight.new_empty(0, len(self.class_names))]
+        training = {module: module.training for module in self.network.modules()}
+        self.network.eval()
+        try:
+            with torch.no_grad():
+                for batch in images.split(batch_size):
+                    inputs = self.preprocessing.apply(batch.to(weight.device))
+                    logits.append(self.network(inputs.to(weight.dtype)))
+        finally:
+            for module, was_training in training.items():
+                module.training = was_training
+        return torch.cat(logits)
+
+
+def save_network(path: Path, saved: SavedNetwork) -> None:
+    """Writes a network to one safetensors file, atomically."""
+    tensors = {_NETWORK_PREFIX + name: tensor for name, tensor in saved.network.state_dict().items()}
+    tensors |= {
+        _PREPROCESSING_PREFIX + name: tensor for name, tensor in saved.preprocessing.to_tensors().items()
+    }
+    header = {
+        "architecture": saved.architecture,
+        "image_shape": list(saved.image_shape),
+        "class_names": list(saved.class_names),
+        "preprocessing": saved.preprocessing.header(),
+        "provenance": saved.provenance,
+    }
+    write_tensors(path, TensorFile(KIND, tensors, header))
+
+
+def load_network(path: Path) -> SavedNetwork:
+    """Reads a network that `save_network` wrote, on the CPU and in evaluation mode.
+
+    Raises:
+        DistailError: the file is missing, damaged or no network; its weights do not fit the architecture that
+            it names; or that architecture needs timm and timm is not installed.
+    """
+    content = read_tensors(path, KIND)
+    header = content.header
+    try:
+        architecture = str(header["architecture"])
+        channels, height, width = (int(side) for side in header["image_shape"])
+        class_names = tuple(str(name) for name in header["class_names"])
+        preprocessing_header, provenance = dict(header["preprocessing"]), dict(header["provenance"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DistailError(
+            f"{path} does not describe a network ({error!r}). Use a file that distail wrote."
+        ) from None
+    image_shape = (channels, height, width)
+    network = build_network(architecture, image_shape, len(class_names), seed=0)
+    _fill(network, _with_prefix(content.tensors, _NETWORK_PREFIX), f"{path}: {architecture}")
+    preprocessing = Preprocessing.from_parts(
+        preprocessing_header, _with_prefix(content.tensors, _PREPROCESSING_PREFIX)
+    )
+    return SavedNetwork(network.eval(), architecture, image_shape, class_names, preprocessing, provenance)
+
+
+def _fill(network: Network, state: dict[str, Tensor], origin: str) -> None:
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    if expected != found:
+        differing = sorted(
+            name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
+        )
+        name = differing[0]
+        raise DistailError(
+            f"{origin}: the saved weights do not fit this architecture in {len(differing)} tensors; '{name}' "
+            f"should be {expected.get(name, 'absent')} and is {found.get(name, 'absent')}. "
+            "Use a file that this version of distail wrote."
+        )
+    # Assigned, not copied, so that the weights keep the precision in which they were saved.
+    network.load_state_dict(state, assign=True)
+
+
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,126 @@
+"""What a distillation method may see, and what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from distail.data.image_set import ImageSet
+from distail.data.preprocess import Preprocessing
+from distail.errors import DistailError
+from distail.models import Network, build_network
+from distail.progress import Progress, SilentProgress
+from distail.runtime import Runtime
+from distail.seeding import derive_seed, torch_generator
+
+
+@runtime_checkable
+class Checkpoint(Protocol):
+    """Where a method leaves its state, so that a killed run goes on from there."""
+
+    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """The last state saved, or None."""
+
+    def save(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Keeps a state; cheap to call often, as it writes only when enough time has passed."""
+
+
+class NoCheckpoint:
+    """Keeps nothing; for runs without a folder."""
+
+    def load(self) -> None:
+        """Nothing was kept."""
+
+    def save(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Keeps nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """All that a method may see. There is no test set in it, so no method can select on one.
+
+    Attributes:
+        train: the long-tailed training images.
+        preprocessing: fitted on `train`; methods work in its output space.
+        images_per_class: how many synthetic images each class gets (IPC).
+        architecture: the network that methods train or sample, such as 'convnet3'.
+        seed: the source of all randomness, by `generator`.
+        log: called as log(step, loss=..., ...) for each figure worth keeping.
+    """
+
+    train: ImageSet
+    preprocessing: Preprocessing
+    images_per_class: int
+    architecture: str = "convnet3"
+    seed: int = 0
+    runtime: Runtime = field(default_factory=Runtime)
+    progress: Progress = field(default_factory=SilentProgress)
+    checkpoint: Checkpoint = field(default_factory=NoCheckpoint)
+    log: Callable[..., None] = lambda step, **figures: None
+
+    def __post_init__(self) -> None:
+        if self.images_per_class < 1:
+            raise DistailError(f"--ipc {self.images_per_class} makes no set. Ask for at least 1 image per class.")
+        self.train.require_no_empty_class()
+
+    def logging_to(self, log: Callable[..., None]) -> Problem:
+        """The same problem, with figures going to `log`."""
+        return replace(self, log=log)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return self.train.num_classes
+
+    def generator(self, *scope: str | int) -> torch.Generator:
+        """A CPU generator for one named purpose, independent of all others."""
+        return torch_generator(self.seed, *scope)
+
+    def network(self, *scope: str | int) -> Network:
+        """A freshly initialised network on the device."""
+        seed = derive_seed(self.seed, *scope)
+        network = build_network(self.architecture, self.train.image_shape, self.num_classes, seed)
+        return network.to(self.runtime.device)
+
+    def real(self, indices: Int64[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
+        """Preprocessed training images on the device."""
+        return self.preprocessing.apply(self.train.images[indices].to(self.runtime.device))
+
+
+@dataclass(frozen=True, eq=False)
+class Synthetic:
+    """What a method makes: images in preprocessed space, class by class, IPC of each.
+
+    Attributes:
+        images: (classes * ipc, channels, height, width).
+        labels: (classes * ipc,), 0 0 .. 1 1 ..
+        soft_labels: logits, or None where the method learns none.
+        learning_rate: the student's learned step size, or None.
+        real_indices: positions in the training set where the images are real ones, else None.
+    """
+
+    images: Float[Tensor, "n c h w"]
+    labels: Int64[Tensor, " n"]
+    soft_labels: Float[Tensor, "n k"] | None = None
+    learning_rate: float | None = None
+    real_indices: Int64[Tensor, " n"] | None = None
+
+
+@dataclass(frozen=True)
+class Work:
+    """How much computing a method will ask for, counted in images that pass through the network.
+
+    Attributes:
+        forward: images passed forward only.
+        forward_backward: images passed forward and backward.
+        batch: largest number of images in the network at once, which decides the memory.
+    """
+
+    forward: int = 0
+    forward_backward: int = 0
+    batch: int = 0

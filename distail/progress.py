@@ -1,0 +1,129 @@
+"""How long work reports itself: a bar with the time left, plain lines, or nothing.
+
+Library code takes a `Progress` and never writes anywhere itself. Output goes to standard error, so that standard
+output stays free for results.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+PLAIN_INTERVAL_S = 10.0
+"""Seconds between two plain lines of one task, so that logs of long runs stay short."""
+
+
+class Advance(Protocol):
+    """Reports finished steps, with figures worth showing beside them (a loss, an accuracy)."""
+
+    def __call__(self, steps: int = 1, **figures: float) -> None: ...
+
+
+class Progress(ABC):
+    """Shows how far named pieces of work have come."""
+
+    @abstractmethod
+    def task(self, title: str, total: int, done: int = 0) -> AbstractContextManager[Advance]:
+        """A context around `total` steps, of which `done` are already behind us."""
+
+    @abstractmethod
+    def say(self, message: str) -> None:
+        """Shows one line now."""
+
+
+class SilentProgress(Progress):
+    """Says nothing; the default of the Python interface."""
+
+    @contextmanager
+    def task(self, title: str, total: int, done: int = 0) -> Iterator[Advance]:
+        """Counts nothing."""
+        yield lambda steps=1, **figures: None
+
+    def say(self, message: str) -> None:
+        """Drops the line."""
+
+
+class PlainProgress(Progress):
+    """Lines for logs and pipes: at most one every ten seconds a task, and nothing for short tasks."""
+
+    @contextmanager
+    def task(self, title: str, total: int, done: int = 0) -> Iterator[Advance]:
+        """Writes 'title: 40/100, 12 s left, loss 0.31' lines."""
+        begun = last = time.monotonic()
+        first, current = done, done
+
+        def advance(steps: int = 1, **figures: float) -> None:
+            nonlocal last, current
+            current += steps
+            now = time.monotonic()
+            if now - last >= PLAIN_INTERVAL_S:
+                last = now
+                left = (now - begun) / max(current - first, 1) * (total - current)
+                shown = "".join(f", {name} {value:.4g}" for name, value in figures.items())
+                self.say(f"{title}: {current}/{total}, {format_seconds(left)} left{shown}")
+
+        yield advance
+
+    def say(self, message: str) -> None:
+        """Writes one line to standard error."""
+        sys.stderr.write(message + "\n")
+        sys.stderr.flush()
+
+
+class BarProgress(Progress):
+    """A live bar in a terminal, with the time left and the latest figures."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console = Console(stderr=True)
+
+    @contextmanager
+    def task(self, title: str, total: int, done: int = 0) -> Iterator[Advance]:
+        """Draws one bar and removes it when the work is done."""
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[figures]}"),
+        )
+        with RichProgress(*columns, console=self._console, transient=True) as bars:
+            bar = bars.add_task(title, total=total, completed=done, figures="")
+
+            def advance(steps: int = 1, **figures: float) -> None:
+                bars.update(bar, advance=steps)
+                if figures:
+                    bars.update(bar, figures=" ".join(f"{name} {value:.4g}" for name, value in figures.items()))
+
+            yield advance
+
+    def say(self, message: str) -> None:
+        """Prints one line above the bar."""
+        self._console.print(message, markup=False, highlight=False)
+
+
+def progress_for(*, quiet: bool) -> Progress:
+    """The fitting reporter: none when quiet, a bar in a terminal, plain lines elsewhere."""
+    if quiet:
+        return SilentProgress()
+    return BarProgress() if sys.stderr.isatty() else PlainProgress()
+
+
+def format_seconds(seconds: float) -> str:
+    """'8 s', '3 min 20 s' or '2 h 05 min'."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -1,0 +1,41 @@
+"""Where a result comes from: versions, hardware, precision, time and memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+from distail.runtime import Runtime, hardware_name
+
+_PACKAGES = ("distail", "torch", "numpy", "safetensors")
+
+
+def environment(runtime: Runtime) -> dict[str, Any]:
+    """Versions and hardware, as JSON values."""
+    return {
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "hardware": hardware_name(runtime.device),
+        "device": runtime.device,
+        "precision": runtime.precision,
+        "threads": torch.get_num_threads(),
+        "peak_memory_bytes": runtime.peak_memory_bytes(),
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def indices_hash(indices: list[int]) -> str:
+    """SHA-256 of a list of positions written as JSON; equal exactly when the split is."""
+    return hashlib.sha256(json.dumps(indices).encode()).hexdigest()

@@ -1,0 +1,82 @@
+"""A run as a text: everything that decides its result, in YAML. Imports no torch, so that `--help` stays fast."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, field_validator
+
+from distail.config import Config, parse_config
+from distail.errors import DistailError
+from distail.evaluate.recipe import EvaluationRecipe
+
+
+class DataRecipe(Config):
+    """Which images."""
+
+    source: str
+    """digits, a folder, a .parquet or .npz file, or hf:NAME."""
+    imbalance: float | None = Field(default=None, gt=0)
+    """Imbalance factor of the exponential long tail, 100 or 0.01; the data's own distribution when omitted."""
+    image_size: int | None = Field(default=None, ge=8)
+    """Side in pixels that images are resized to; needed where sizes differ."""
+    strict: bool = False
+    """Whether an unreadable image is an error instead of being left out and named."""
+
+
+class Recipe(Config):
+    """How a set is made, and how it is scored."""
+
+    data: DataRecipe
+    """The training images."""
+    method: str = "dm"
+    """Name of a built-in method, or the module path of another."""
+    settings: dict[str, Any] = {}
+    """Hyper-parameters of the method that differ from its defaults."""
+    images_per_class: int = Field(default=10, ge=1)
+    """Synthetic images of each class (IPC)."""
+    preprocessing: Literal["none", "normalize", "zca"] = "normalize"
+    """Fitted on the long-tailed training images only."""
+    architecture: str = "convnet3"
+    """The network that the method trains or samples."""
+    seed: int = 0
+    """Source of all randomness but that of the long-tailed split, which is fixed."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Precision of network passes; parameters and images are always fp32."""
+    test: str | None = None
+    """Source of the test images; the source's own test split when omitted."""
+    evaluation: EvaluationRecipe | None = None
+    """How to score the set after making it; not at all when omitted."""
+
+    @field_validator("method")
+    @classmethod
+    def _not_empty(cls, value: str) -> str:
+        if not value:
+            raise ValueError("name a method")
+        return value
+
+    def to_yaml(self) -> str:
+        """The recipe as YAML that `load_recipe` reads back equal."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """Reads a recipe.
+
+    Raises:
+        DistailError: the file is missing, not YAML, or has an unknown key or impossible value.
+    """
+    file = Path(path)
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DistailError(f"Recipe {file} cannot be read: {error.strerror}.") from None
+    except yaml.YAMLError as error:
+        raise DistailError(f"Recipe {file} is not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise DistailError(f"Recipe {file} holds no settings; it should start with `data:` and `method:`.")
+    return parse_config(Recipe, values, f"recipe {file}")

@@ -1,0 +1,80 @@
+"""An `Evaluation` as tables and sentences."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+
+from distail.distilled import DistilledSet
+from distail.evaluate.evaluation import Evaluation
+from distail.evaluate.recipe import EvaluationRecipe
+from distail.report.terminal import ScoreRow, evaluation_table, per_class_table
+
+TEXT_WIDTH = 110
+
+
+def subject_title(subject: str, distilled: DistilledSet | None = None) -> str:
+    """What a row is called: 'distilled (dm)', 'random images', 'whole training set'."""
+    method = distilled.provenance.get("recipe", {}).get("method") if distilled else None
+    titles = {"random": "random images", "full": "whole training set"}
+    if subject in titles:
+        return titles[subject]
+    return subject.replace("distilled", f"distilled ({method})") if method else subject
+
+
+def evaluation_tables(result: Evaluation, distilled: DistilledSet | None = None) -> list[Table]:
+    """The table of scores, and that of per-class accuracies."""
+    score_rows, class_rows = [], {}
+    for subject, architecture in result.groups:
+        first = result.of(subject, architecture)[0]
+        title = subject_title(subject, distilled)
+        summary = result.summary(subject, architecture)
+        cells = {name: (value.mean, value.std) for name, value in summary.items()}
+        score_rows.append(ScoreRow(title, architecture, first.labels, summary["accuracy"].n, cells))
+        per_class = result.per_class(subject, architecture)
+        class_rows[f"{title}, {architecture}"] = tuple((value.mean, value.std) for value in per_class)
+    return [evaluation_table(score_rows), per_class_table(result.class_names, class_rows)]
+
+
+def evaluation_notes(result: Evaluation, distilled: DistilledSet, recipe: EvaluationRecipe) -> list[str]:
+    """What a reader must know beside the numbers: labels, selection, bytes, fairness."""
+    first = result.of("distilled")[0]
+    notes = []
+    if recipe.labels == "static" and first.labels == "hard":
+        notes.append("Labels: the set stores no soft labels, so 'static' means its hard labels.")
+    chosen = (
+        "last epoch" if recipe.select == "last" else "best epoch on validation images from the training data"
+    )
+    notes.append(
+        f"Each student: {first.epochs} epochs, {chosen}, {recipe.train.augmentation} augmentation. "
+        "± is the sample standard deviation over seeds. The test images selected nothing."
+    )
+    if full := result.of("full"):
+        notes.append(
+            f"Students on the whole training set: {full[0].num_images:,} images, {full[0].epochs} epochs."
+        )
+    stored = result.stored
+    notes.append(
+        f"Stored bytes: images {stored.images:,}, labels {stored.labels:,}, preprocessing {stored.preprocessing:,}"
+        + (f", teacher {stored.teacher:,}" if stored.teacher else "")
+        + f"; together {stored.total:,}."
+    )
+    for architecture, scores in result.fairness.items():
+        notes.append(
+            f"{architecture}: {100 * scores.improvement_over_random:+.1f} points over random images, "
+            f"{100 * scores.hard_label_recovery:.1f} points below the whole training set (both with hard labels), "
+            f"label-robust score {scores.label_robust_score:.3f} (DD-Ranking, 0 to 1)."
+        )
+    return notes
+
+
+def render_text(parts: Sequence[RenderableType]) -> str:
+    """The parts as plain text, for a file."""
+    console = Console(file=io.StringIO(), width=TEXT_WIDTH, color_system=None, force_terminal=False)
+    for part in parts:
+        console.print(part, highlight=False, markup=False)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()

@@ -1,0 +1,142 @@
+"""A run folder that explains itself: manifest, recipe, metrics, checkpoint, set, picture and scores."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from distail import distilled
+from distail.artifact import TensorFile, read_json, read_tensors, write_json, write_tensors, write_text
+from distail.errors import DistailError
+from distail.evaluate import evaluation
+from distail.recipe import Recipe, load_recipe
+
+CHECKPOINT_INTERVAL_S = 15.0
+_CHECKPOINT = "checkpoint"
+
+
+class RunFolder:
+    """Paths and state of one run."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.manifest = self.path / "manifest.json"
+        self.recipe = self.path / "recipe.yaml"
+        self.metrics = self.path / "metrics.jsonl"
+        self.checkpoint = self.path / "checkpoint.safetensors"
+        self.distilled = self.path / distilled.FILE_NAME
+        self.picture = self.path / "images.png"
+        self.evaluation = self.path / evaluation.FILE_NAME
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the set has been made."""
+        return self.manifest.exists() and self.distilled.exists() and read_json(self.manifest)["status"] == "complete"
+
+    def begin(self, recipe: Recipe, *, resume: bool) -> None:
+        """Claims the folder for this recipe, or takes up the run in it.
+
+        Raises:
+            DistailError: the folder holds another run or foreign files, or there is nothing to resume.
+        """
+        occupied = self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
+        if not occupied:
+            self.path.mkdir(parents=True, exist_ok=True)
+        elif not self.recipe.exists():
+            raise DistailError(f"{self.path} is not empty and holds no run. Choose another --out; nothing was touched.")
+        elif not resume:
+            raise DistailError(
+                f"{self.path} holds another run. Choose another --out, or pass --resume to go on with that one; "
+                "nothing was touched."
+            )
+        else:
+            _require_same(load_recipe(self.recipe), recipe, self.path)
+            return
+        write_text(self.recipe, recipe.to_yaml())
+        self.write_manifest({"status": "running"})
+
+    def write_manifest(self, values: dict[str, Any]) -> None:
+        """Replaces the manifest."""
+        write_json(self.manifest, values)
+
+
+def unused_path(path: Path) -> Path:
+    """`path`, or 'name-2.ext', 'name-3.ext' and so on where files of that name are there; nothing is overwritten."""
+    candidate, number = path, 1
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return candidate
+
+
+class FileCheckpoint:
+    """Keeps a method's latest state in the run folder, at most once every few seconds."""
+
+    def __init__(self, folder: RunFolder, interval_s: float = CHECKPOINT_INTERVAL_S) -> None:
+        self._path = folder.checkpoint
+        self._interval_s = interval_s
+        self._last = time.monotonic()
+
+    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """The state of a killed run, or None."""
+        if not self._path.exists():
+            return None
+        content = read_tensors(self._path, _CHECKPOINT)
+        return content.tensors, content.header
+
+    def save(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Writes the state if the last one is old enough."""
+        now = time.monotonic()
+        if now - self._last >= self._interval_s:
+            self._last = now
+            write_tensors(self._path, TensorFile(_CHECKPOINT, dict(tensors), dict(values)))
+
+    def clear(self) -> None:
+        """Drops the state of a finished run."""
+        self._path.unlink(missing_ok=True)
+
+
+class MetricsLog:
+    """Figures of a run, one JSON object a line; steps repeated after a resume replace what a killed run wrote."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._last_step: int | None = None
+
+    def __call__(self, step: int, **figures: float) -> None:
+        """Appends the figures of one step."""
+        if self._last_step is None:
+            self._forget_from(step)
+        self._last_step = step
+        with self._path.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps({"step": step, **figures}) + "\n")
+
+    def _forget_from(self, step: int) -> None:
+        """Drops lines of this step and later ones, and a last line that a kill cut short."""
+        if not self._path.exists():
+            return
+        kept = []
+        for line in self._path.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] < step:
+                    kept.append(line)
+            except json.JSONDecodeError:
+                break
+        write_text(self._path, "".join(line + "\n" for line in kept))
+
+
+def _require_same(there: Recipe, asked: Recipe, path: Path) -> None:
+    """Refuses to resume a run under a recipe that would make another set; scoring may differ."""
+    ignored = {"evaluation", "test"}
+    before, after = there.model_dump(exclude=ignored), asked.model_dump(exclude=ignored)
+    changed = [f"{key} ({before[key]} there, {after[key]} asked)" for key in before if before[key] != after[key]]
+    if changed:
+        raise DistailError(
+            f"{path} holds a run with other settings: {', '.join(changed)}. Resume with the same settings "
+            f"(`distail run {path}/recipe.yaml --out {path} --resume`), or choose another --out."
+        )

@@ -1,0 +1,104 @@
+"""Where and how tensors are computed: device, precision, memory. The only file that asks about hardware."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from distail.errors import DistailError
+
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+PrecisionName = Literal["auto", "fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A resolved device and precision.
+
+    Attributes:
+        device: 'cpu', 'cuda' or 'mps'.
+        precision: 'fp32', or 'bf16' for automatic mixed precision; parameters stay fp32 either way.
+    """
+
+    device: str = "cpu"
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context that network forward passes run in."""
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device, dtype=torch.bfloat16)
+
+    def reset_peak_memory(self) -> None:
+        """Starts a new measurement where the device supports it; the CPU's peak is that of the whole process."""
+        if self.device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+
+    def peak_memory_bytes(self) -> int:
+        """Most memory used so far: of the device on CUDA, of the process elsewhere."""
+        if self.device == "cuda":
+            return torch.cuda.max_memory_allocated()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+
+
+def resolve_runtime(device: DeviceName = "auto", precision: PrecisionName = "auto") -> Runtime:
+    """Picks the best device and precision this machine has, or checks the ones asked for.
+
+    'auto' precision is bf16 where the hardware multiplies it natively: committed benchmarks show the same accuracy
+    within noise at about twice the speed.
+
+    Raises:
+        DistailError: the device is not available here.
+    """
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        device = "cuda" if available["cuda"] else "mps" if available["mps"] else "cpu"
+    if not available[device]:
+        raise DistailError(f"Device '{device}' is not available on this machine. Use --device auto or --device cpu.")
+    if precision == "auto":
+        precision = "bf16" if _has_fast_bf16(device) else "fp32"
+    return Runtime(device, precision)
+
+
+def available_memory_bytes(device: str = "cpu") -> int:
+    """Memory that a run may still take on this device, in bytes."""
+    if device == "cuda":
+        return torch.cuda.mem_get_info()[0]
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):  # macOS does not tell the free pages
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def hardware_name(device: str) -> str:
+    """A short description for provenance, such as 'x86_64, 2 cores' or the name of the GPU."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{_cpu_model()}, {cores} cores"
+
+
+def _cpu_model() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123  a device file, not a path of ours
+            names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.machine()
+
+
+def _has_fast_bf16(device: str) -> bool:
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device == "cpu":
+        capability = torch.backends.cpu.get_cpu_capability()
+        return "AVX512" in capability and torch.cpu._is_avx512_bf16_supported()
+    return False

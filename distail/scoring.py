@@ -1,0 +1,153 @@
+"""Scoring from the outside: opens sets, test data, training data and teachers, then runs the protocol."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from distail.data.image_set import ImageSet, require_same_classes
+from distail.data.preprocess import fit_preprocessing
+from distail.data.sources import load, load_test
+from distail.distilled import FILE_NAME, DistilledSet, load_distilled
+from distail.errors import DistailError
+from distail.evaluate.evaluation import Evaluation
+from distail.evaluate.protocol import Scoring, evaluate
+from distail.evaluate.recipe import EvaluationRecipe
+from distail.learn.student import Classroom
+from distail.models.saved import load_network
+from distail.pipeline import long_tailed, training_images_of
+from distail.progress import Progress, SilentProgress
+from distail.runtime import DeviceName, PrecisionName, Runtime, resolve_runtime
+from distail.training.recipe import LabelProtocol
+
+
+@dataclass(frozen=True)
+class TrainingSource:
+    """Training data that the user names, where the set does not know its own.
+
+    Attributes:
+        source: as for distilling; None to read it from the set's provenance.
+        imbalance: the long tail given to it.
+    """
+
+    source: str | None = None
+    imbalance: float | None = None
+
+    def images(self, distilled: DistilledSet, progress: Progress) -> ImageSet:
+        """The long-tailed training images."""
+        if self.source is None:
+            return training_images_of(distilled, progress).images
+        size = distilled.image_shape[1:]
+        return long_tailed(load(self.source, image_size=size), self.imbalance).images
+
+
+def open_set(target: str | Path, like: str | Path | None = None) -> DistilledSet:
+    """Opens a run folder, a distilled file, or an exported set.
+
+    Args:
+        target: what to open.
+        like: the set that an exported one came from, whose preprocessing and provenance it takes over; without it
+            mean and standard deviation of the exported images themselves are used.
+
+    Raises:
+        DistailError: it is none of these, or its classes differ from those of `like`.
+    """
+    if _is_distilled(Path(target)):
+        return load_distilled(target)
+    images = load(str(target))
+    if like is None:
+        return real_images_as_set(images)
+    original = load_distilled(like)
+    require_same_classes(original.class_names, str(like), images.class_names, str(target))
+    return replace(
+        original,
+        images=original.preprocessing.apply(images.images),
+        labels=images.labels,
+        soft_labels=None,
+    )
+
+
+def open_classroom(
+    target: str | Path,
+    runtime: Runtime,
+    *,
+    imbalance: float | None = None,
+    labels: LabelProtocol = "static",
+    teacher: str | Path | None = None,
+) -> Classroom:
+    """What a network can learn from `target`: a distilled set by a label protocol, or real images by their labels.
+
+    Raises:
+        DistailError: it is neither, or soft labels or a long tail are asked of something that has none.
+    """
+    if _is_distilled(Path(target)):
+        if imbalance is not None:
+            raise DistailError(f"--imbalance is for image sources, but {target} is a distilled set. Leave it out.")
+        network = load_network(Path(teacher)) if teacher else None
+        return Classroom.of_distilled(load_distilled(target), labels, runtime, network)
+    if labels == "teacher":
+        raise DistailError(f"{target} holds real images, which bring their own labels. Leave out --labels teacher.")
+    images = long_tailed(load(str(target)), imbalance).images
+    return Classroom.of_images(images, fit_preprocessing(images, "normalize"), runtime)
+
+
+def _is_distilled(path: Path) -> bool:
+    return path.suffix == ".safetensors" or (path / FILE_NAME).exists() or (path / "manifest.json").exists()
+
+
+def real_images_as_set(images: ImageSet) -> DistilledSet:
+    """Images as they are, as a set to learn from, normalised by their own mean and standard deviation."""
+    preprocessing = fit_preprocessing(images, "normalize")
+    return DistilledSet(
+        images=preprocessing.apply(images.images),
+        labels=images.labels,
+        class_names=images.class_names,
+        preprocessing=preprocessing,
+        provenance={"source": images.origin},
+    )
+
+
+def score(
+    distilled: DistilledSet,
+    recipe: EvaluationRecipe | None = None,
+    *,
+    test: str | Path | ImageSet | None = None,
+    training: TrainingSource | ImageSet | None = None,
+    device: DeviceName = "auto",
+    precision: PrecisionName = "auto",
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Scores a distilled set.
+
+    Args:
+        test: held-out images; the test split of the set's own source when omitted.
+        training: the long-tailed data; read from the set's own source when omitted, and only where needed.
+
+    Raises:
+        DistailError: bad input of any kind; the message says what to do.
+    """
+    recipe, progress = recipe or EvaluationRecipe(), progress or SilentProgress()
+    train = None
+    if isinstance(training, ImageSet):
+        train = training
+    elif recipe.references or recipe.select == "validation" or (training and training.source):
+        train = (training or TrainingSource()).images(distilled, progress)
+    return evaluate(
+        Scoring(
+            distilled=distilled,
+            test=test if isinstance(test, ImageSet) else _test_images(distilled, test),
+            recipe=recipe,
+            train=train,
+            teacher=load_network(Path(recipe.teacher)) if recipe.teacher else None,
+            runtime=resolve_runtime(device, precision),
+            progress=progress,
+        )
+    )
+
+
+def _test_images(distilled: DistilledSet, test: str | Path | None) -> ImageSet:
+    recipe = distilled.provenance.get("recipe", {})
+    source = test or recipe.get("test") or recipe.get("data", {}).get("source")
+    if source is None:
+        raise DistailError("The set does not say where its data came from. Name held-out images with --test SOURCE.")
+    return load_test(source, image_size=distilled.image_shape[1:])

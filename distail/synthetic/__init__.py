@@ -1,0 +1,1 @@
+"""Machinery that methods share: selecting real images, features, initial images."""

@@ -1,0 +1,73 @@
+"""What a network trained on the long-tailed data sees in each training image; the ground of coreset methods."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from distail.problem import Problem, Work
+from distail.models import Network
+from distail.seeding import derive_seed
+from distail.training.loop import train_network
+from distail.training.recipe import TrainRecipe
+from distail.training.training_set import RealTrainingSet
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedFeatures:
+    """Of every training image, on the CPU in float32.
+
+    Attributes:
+        embeddings: (n, features), in front of the classifier.
+        probabilities: (n, classes), softmax of the logits.
+    """
+
+    embeddings: Float[Tensor, "n f"]
+    probabilities: Float[Tensor, "n k"]
+
+
+def trained_features(problem: Problem, epochs: int) -> TrainedFeatures:
+    """Trains the problem's architecture on all its images and embeds them.
+
+    SGD 0.1 with cosine decay and crop and flip augmentation, as coreset libraries train their selection network.
+
+    Source: Guo et al., DeepCore, arXiv:2204.08499.
+    """
+    recipe = TrainRecipe(
+        epochs=epochs, learning_rate=0.1, schedule="cosine", augmentation="crop_flip", batch_size=128
+    )
+    network = problem.network("selection network")
+    data = RealTrainingSet(problem.train, problem.preprocessing, problem.runtime.device)
+    train_network(
+        network,
+        data,
+        recipe,
+        seed=derive_seed(problem.seed, "selection training"),
+        runtime=problem.runtime,
+        progress=problem.progress,
+        title="training the selection network",
+    )
+    return embed(problem, network)
+
+
+def selection_work(problem: Problem, epochs: int) -> Work:
+    """What `trained_features` computes."""
+    num_images = len(problem.train)
+    return Work(forward=num_images, forward_backward=epochs * num_images, batch=min(num_images, 500))
+
+
+@torch.no_grad()
+def embed(problem: Problem, network: Network, batch_size: int = 500) -> TrainedFeatures:
+    """Embeddings and class probabilities of every training image, without augmentation."""
+    network.eval()
+    embeddings, probabilities = [], []
+    for indices in torch.arange(len(problem.train)).split(batch_size):
+        with problem.runtime.autocast():
+            features = network.features(problem.real(indices))
+            logits = network.classifier(features)
+        embeddings.append(features.float().cpu())
+        probabilities.append(logits.float().softmax(dim=1).cpu())
+    return TrainedFeatures(torch.cat(embeddings), torch.cat(probabilities))

@@ -1,0 +1,1 @@
+"""The one supervised training loop, used by experts, methods and students alike."""

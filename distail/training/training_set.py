@@ -1,0 +1,99 @@
+"""What the training loop consumes: preprocessed images and targets, a batch at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from distail.data.image_set import ImageSet
+from distail.data.preprocess import Preprocessing
+
+
+@runtime_checkable
+class TrainingSet(Protocol):
+    """Images and what a network should answer to them."""
+
+    @property
+    def num_classes(self) -> int:
+        """Width of the network's output."""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+
+    def __len__(self) -> int: ...
+
+    def images(self, indices: Int64[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
+        """Preprocessed images on the training device."""
+
+    def targets(
+        self, indices: Int64[Tensor, " b"], augmented: Float[Tensor, "b c h w"]
+    ) -> Float[Tensor, "b k"] | Int64[Tensor, " b"]:
+        """Class indices or class probabilities for these images; a teacher looks at the augmented views."""
+
+
+@dataclass(frozen=True, eq=False)
+class RealTrainingSet:
+    """Real images with their labels, kept as bytes and preprocessed batch by batch."""
+
+    data: ImageSet
+    preprocessing: Preprocessing
+    device: str = "cpu"
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return self.data.num_classes
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        return self.data.image_shape
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def images(self, indices: Int64[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
+        """Preprocessed images on the device."""
+        return self.preprocessing.apply(self.data.images[indices].to(self.device))
+
+    def targets(self, indices: Int64[Tensor, " b"], augmented: Float[Tensor, "b c h w"]) -> Int64[Tensor, " b"]:
+        """The labels; the augmented views do not matter."""
+        return self.data.labels[indices].to(self.device)
+
+
+@dataclass(frozen=True, eq=False)
+class TensorTrainingSet:
+    """Preprocessed images already on the device, with fixed targets."""
+
+    all_images: Float[Tensor, "n c h w"]
+    all_targets: Float[Tensor, "n k"] | Int64[Tensor, " n"]
+    num_classes: int
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        _, channels, height, width = self.all_images.shape
+        return channels, height, width
+
+    def __len__(self) -> int:
+        return len(self.all_images)
+
+    def images(self, indices: Int64[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
+        """The stored images."""
+        return self.all_images[indices.to(self.all_images.device)]
+
+    def targets(
+        self, indices: Int64[Tensor, " b"], augmented: Float[Tensor, "b c h w"]
+    ) -> Float[Tensor, "b k"] | Int64[Tensor, " b"]:
+        """The stored targets; the augmented views do not matter."""
+        return self.all_targets[indices.to(self.all_targets.device)]
+
+
+def shuffled_batches(num_images: int, batch_size: int, generator: torch.Generator) -> list[Int64[Tensor, " b"]]:
+    """One epoch of index batches in random order; the last may be smaller."""
+    return list(torch.randperm(num_images, generator=generator).split(batch_size))

@@ -1,0 +1,100 @@
+"""A long-tailed problem small enough for a laptop's blink, and what tests do with it."""
+
+from collections.abc import Mapping, Sequence
+from types import UnionType
+from typing import Any, get_args
+
+import torch
+from pydantic import BaseModel
+from torch import Tensor
+
+from distail.data.image_set import ImageSet
+from distail.data.preprocess import fit_preprocessing
+from distail.models import Network
+from distail.problem import Problem
+
+torch.set_num_threads(
+    1
+)  # on tensors this small a second thread only waits: fifty times as slow on a busy machine
+
+CHEAP = {"epochs": 2, "iterations": 2, "steps": 2, "experts": 1, "real_batch": 8, "batch_size": 8}
+"""Largest value in tests of whole-number hyper-parameters whose names end so."""
+
+
+def tiny_images(
+    counts: Sequence[int] = (9, 4, 1), shape: tuple[int, int, int] = (3, 8, 8), seed: int = 0
+) -> ImageSet:
+    """Classes of these sizes, apart in their means, in an order that mixes them."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    labels = labels[torch.randperm(len(labels), generator=generator)]
+    means = 60 + 130 * torch.rand(len(counts), *shape, generator=generator)
+    noise = 25 * torch.randn(len(labels), *shape, generator=generator)
+    images = (means[labels] + noise).round().clamp(0, 255).to(torch.uint8)
+    return ImageSet(images, labels, tuple(f"class {label}" for label in range(len(counts))))
+
+
+def tiny_problem(
+    counts: Sequence[int] = (9, 4, 1),
+    shape: tuple[int, int, int] = (3, 8, 8),
+    *,
+    problem_type: type[Problem] = Problem,
+    **settings: Any,
+) -> Problem:
+    """A problem on `tiny_images`; two images a class and a small ConvNet unless `settings` say otherwise."""
+    train = tiny_images(counts, shape)
+    settings = {"images_per_class": 2, "architecture": "convnet2-w8", **settings}
+    return problem_type(train, fit_preprocessing(train, "normalize"), **settings)
+
+
+class DoubleProblem(Problem):
+    """The same problem in float64, for comparison with a reference to 1e-10."""
+
+    def network(self, *scope: str | int) -> Network:
+        return super().network(*scope).double()
+
+    def real(self, indices: Tensor) -> Tensor:
+        return self.preprocessing.apply(self.train.images[indices].double() / 255)
+
+
+def cheap_settings(model: type[BaseModel], cheap: Mapping[str, int] = CHEAP) -> dict[str, Any]:
+    """Settings that make a method quick, found by the names of its hyper-parameters, in nested groups too."""
+    settings: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        options = (
+            get_args(field.annotation) if isinstance(field.annotation, UnionType) else (field.annotation,)
+        )
+        groups = [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
+        if groups and (nested := cheap_settings(groups[0], cheap)):
+            settings[name] = nested
+        limits = [limit for ending, limit in cheap.items() if name.endswith(ending)]
+        if limits and int in options:
+            settings[name] = limits[0]
+    return settings
+
+
+class CountedImages:
+    """Counts the images that enter networks while it is a context, by their first convolution.
+
+    Attributes:
+        forward: without a graph. forward_backward: with one. batch: the most at once.
+    """
+
+    def __init__(self, channels: int) -> None:
+        self._channels = channels
+        self.forward = self.forward_backward = self.batch = 0
+
+    def __enter__(self) -> "CountedImages":
+        self._hook = torch.nn.modules.module.register_module_forward_pre_hook(self._count)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._hook.remove()
+
+    def _count(self, module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if isinstance(module, torch.nn.Conv2d) and module.in_channels == self._channels:
+            if torch.is_grad_enabled():
+                self.forward_backward += len(inputs[0])
+            else:
+                self.forward += len(inputs[0])
+            self.batch = max(self.batch, len(inputs[0]))
