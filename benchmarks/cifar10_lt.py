@@ -14,7 +14,7 @@ from pathlib import Path
 from distail.artifact import write_json
 from distail.cli.options import parse_settings
 from distail.distilled import DistilledSet
-from distail.evaluate.recipe import EvaluationRecipe
+from distail.evaluation.recipe import EvaluationRecipe
 from distail.pipeline import distill, load_training_images
 from distail.progress import PlainProgress
 from distail.recipe import DataRecipe, Recipe

@@ -1,9 +1,9 @@
 """distail: dataset distillation for long-tailed images.
 
-    import distail
+import distail
 
-    small = distail.distill("digits", images_per_class=5, imbalance=50)
-    print(distail.evaluate(small, seeds=3, epochs=200).summary())
+small = distail.distill("digits", images_per_class=5, imbalance=50)
+print(distail.evaluate(small, seeds=3, epochs=200).summary())
 """
 
 from importlib import import_module
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from distail.data.sources import load, load_test
     from distail.distilled import DistilledSet, load_distilled
     from distail.errors import DistailError
-    from distail.evaluate.evaluation import Evaluation
+    from distail.evaluation.result import Evaluation
     from distail.export import export_set
     from distail.methods._method import Method
     from distail.models import Network, build_network
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "DistailError": "distail.errors",
     "DistilledSet": "distail.distilled",
-    "Evaluation": "distail.evaluate.evaluation",
+    "Evaluation": "distail.evaluation.result",
     "ImageSet": "distail.data.image_set",
     "Method": "distail.methods._method",
     "Network": "distail.models",

@@ -10,8 +10,8 @@ from distail import pipeline, scoring
 from distail.config import parse_config
 from distail.data.image_set import ImageSet
 from distail.distilled import DistilledSet
-from distail.evaluate.evaluation import Evaluation
-from distail.evaluate.recipe import EvaluationRecipe
+from distail.evaluation.recipe import EvaluationRecipe
+from distail.evaluation.result import Evaluation
 from distail.progress import Progress
 from distail.recipe import Recipe
 from distail.runtime import DeviceName, PrecisionName

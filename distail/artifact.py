@@ -74,12 +74,14 @@ def read_json(path: Path) -> Any:
     """Reads JSON.
 
     Raises:
-        DistailError: the file is missing or not JSON.
+        DistailError: the file is missing, unreadable or not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DistailError(f"{path} does not exist.") from None
+    except OSError as error:
+        raise DistailError(f"{path} cannot be read: {error.strerror}.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DistailError(f"{path} is not readable as JSON ({error}). It may be truncated; make it again.") from None
 
@@ -88,7 +90,7 @@ def write_tensors(path: Path, content: TensorFile) -> None:
     """Writes a safetensors file atomically, with a digest of all it holds."""
     from safetensors.torch import save_file
 
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in content.tensors.items()}
+    tensors = _apart({name: tensor.detach().cpu().contiguous() for name, tensor in content.tensors.items()})
     header = json.dumps(content.header, allow_nan=False)
     metadata = {
         "format": "distail",
@@ -112,11 +114,13 @@ def read_tensors(path: Path, kind: str) -> TensorFile:
     if not path.is_file():
         raise DistailError(f"{path} does not exist. Check the path; a run's set is RUN/distilled.safetensors.")
     with path.open("rb") as opened:
-        if opened.read(4).startswith(_PICKLE_SIGNS):
-            raise DistailError(
-                f"{path} is a pickle or zip archive, not a safetensors file. Opening it could run foreign code, so it "
-                "is refused. Use the file that distail wrote."
-            )
+        first = opened.read(9)
+    # A safetensors file begins with the length of its header, and 640 bytes look like a pickle; a brace follows.
+    if first.startswith(_PICKLE_SIGNS) and first[8:] != b"{":
+        raise DistailError(
+            f"{path} is a pickle or zip archive, not a safetensors file. Opening it could run foreign code, so it "
+            "is refused. Use the file that distail wrote."
+        )
     try:
         with safe_open(str(path), framework="pt") as opened_file:
             metadata = dict(opened_file.metadata() or {})
@@ -130,7 +134,9 @@ def read_tensors(path: Path, kind: str) -> TensorFile:
 
 def _verified(path: Path, kind: str, metadata: Mapping[str, str], tensors: dict[str, Tensor]) -> TensorFile:
     if metadata.get("format") != "distail" or "header" not in metadata:
-        raise DistailError(f"{path} is a safetensors file, but distail did not write it. Use a file that distail wrote.")
+        raise DistailError(
+            f"{path} is a safetensors file, but distail did not write it. Use a file that distail wrote."
+        )
     if metadata.get("version") != str(FORMAT_VERSION):
         raise DistailError(
             f"{path} has format version {metadata.get('version')}; this distail reads version {FORMAT_VERSION}. "
@@ -146,10 +152,21 @@ def _verified(path: Path, kind: str, metadata: Mapping[str, str], tensors: dict[
     return TensorFile(kind, tensors, json.loads(metadata["header"]))
 
 
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, copied where one shares memory with an earlier one, which safetensors refuses to write."""
+    seen: set[int] = set()
+    apart = {}
+    for name, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.clone() if place in seen else tensor
+        seen.add(place)
+    return apart
+
+
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
     digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().view(torch.uint8 if tensor.ndim else tensor.dtype).numpy().tobytes())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -47,15 +47,17 @@ def _explained(model: type[BaseModel], location: Sequence[str | int], kind: str,
 
 def _fields_at(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
     """Field names of the nested group that `location` leads to."""
-    current: Any = model
+    groups = [model]
     for part in location:
-        annotation = current.model_fields[str(part)].annotation
-        nested = [option for option in (annotation, *get_args(annotation)) if _is_model(option)]
-        if not nested:
-            return []
-        current = nested[0]
-    return list(current.model_fields)
+        # A part that is no field is a place in a list, a key of a dict, or the name of one group of several.
+        reached = [group.model_fields[str(part)].annotation for group in groups if str(part) in group.model_fields]
+        named = [group for group in groups if group.__name__ == part]
+        groups = [group for annotation in reached for group in _groups_in(annotation)] or named or groups
+    return sorted({name for group in groups for name in group.model_fields})
 
 
-def _is_model(option: Any) -> bool:
-    return isinstance(option, type) and issubclass(option, BaseModel)
+def _groups_in(annotation: Any) -> list[type[BaseModel]]:
+    """Every group of settings that an annotation such as `list[A] | B | None` mentions."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [group for option in get_args(annotation) for group in _groups_in(option)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,8 @@ class DistilledSet:
         provenance: recipe, versions, hashes: how the set was made.
 
     Raises:
-        DistailError: shapes disagree, a label is out of range, or a value is not finite.
+        DistailError: shapes disagree, a label is out of range, a value is not finite, or the learning rate is not
+            positive.
     """
 
     images: Float[Tensor, "n c h w"]
@@ -82,9 +84,14 @@ class DistilledSet:
                 f"Soft labels have shape {tuple(self.soft_labels.shape)} instead of "
                 f"{(len(self.labels), self.num_classes)}."
             )
+        rate = self.learning_rate
+        if rate is not None and not (math.isfinite(rate) and rate > 0):
+            raise DistailError(f"The set's learning rate is {rate}, but must be positive and finite; distil again.")
         for name, values in (("images", self.images), ("soft labels", self.soft_labels)):
             if values is not None and not bool(torch.isfinite(values).all()):
-                raise DistailError(f"The distilled {name} hold NaN or infinite values; distil again with smaller steps.")
+                raise DistailError(
+                    f"The distilled {name} hold NaN or infinite values; distil again with smaller steps."
+                )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -160,9 +167,7 @@ def load_distilled(path: str | Path) -> DistilledSet:
     content = read_tensors(file, KIND)
     tensors, header = content.tensors, content.header
     parts = {
-        name.removeprefix(_PREPROCESSING): value
-        for name, value in tensors.items()
-        if name.startswith(_PREPROCESSING)
+        name.removeprefix(_PREPROCESSING): value for name, value in tensors.items() if name.startswith(_PREPROCESSING)
     }
     try:
         return DistilledSet(

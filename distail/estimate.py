@@ -51,7 +51,10 @@ def require_memory(problem: Problem, method: Method) -> None:
     Raises:
         DistailError: names what is needed and what is there.
     """
-    needed, available = _set_bytes(problem) + _activation_bytes(problem, method), available_memory_bytes(problem.runtime.device)
+    needed, available = (
+        _set_bytes(problem) + _activation_bytes(problem, method),
+        available_memory_bytes(problem.runtime.device),
+    )
     if needed > available:
         total = problem.images_per_class * problem.num_classes
         raise DistailError(

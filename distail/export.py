@@ -29,9 +29,7 @@ FLOAT_NOISE = 0.01
 
 _MAX_NAME_BYTES = 120
 _FORBIDDEN = frozenset('/\\:*?"<>|')
-_RESERVED = frozenset(
-    {"con", "prn", "aux", "nul"} | {f"{name}{i}" for name in ("com", "lpt") for i in range(10)}
-)
+_RESERVED = frozenset({"con", "prn", "aux", "nul"} | {f"{name}{i}" for name in ("com", "lpt") for i in range(10)})
 _PNG_CHANNELS = (1, 3)
 
 
@@ -78,12 +76,12 @@ class ExportLoss:
         """As sentences for people."""
         pixels = self.pixels
         if pixels.max <= FLOAT_NOISE:
-            error = "The written pixels are the images, exactly."
+            error = f"The written pixels are the images, to within {FLOAT_NOISE} of 255."
         else:
             error = (
                 f"The written pixels differ from the exact images by {pixels.rms:.2f} of 255 (rms; at most "
-                f"{pixels.max:.1f}): {pixels.clipping_rms:.2f} from clipping "
-                f"{100 * pixels.clipped_fraction:.1f}% of the values, {pixels.rounding_rms:.2f} from rounding."
+                f"{pixels.max:.1f}): {pixels.rounding_rms:.2f} from rounding, {pixels.clipping_rms:.2f} "
+                f"from clipping {100 * pixels.clipped_fraction:.1f}% of the values."
             )
         return f"{error} Not in the export: {', '.join(self.dropped)}." if self.dropped else error
 
@@ -104,14 +102,11 @@ def export_set(distilled: DistilledSet, path: Path, format: ExportFormat | str) 
         DistailError: unknown format, a target that exists, channels that PNG cannot hold, or a failing disk.
     """
     if format not in get_args(ExportFormat):
-        raise DistailError(
-            f"Unknown export format '{format}'. {did_you_mean(format, get_args(ExportFormat))}"
-        )
+        raise DistailError(f"Unknown export format '{format}'. {did_you_mean(format, get_args(ExportFormat))}")
     channels = distilled.image_shape[0]
     if format != "npz" and channels not in _PNG_CHANNELS:
         raise DistailError(
-            f"'{format}' stores PNG images, which hold 1 or 3 channels; these have {channels}. "
-            "Export as npz instead."
+            f"'{format}' stores PNG images, which hold 1 or 3 channels; these have {channels}. Export as npz instead."
         )
     _require_free(path)
     pixels = distilled.to_pixels().cpu()
@@ -124,9 +119,7 @@ def export_set(distilled: DistilledSet, path: Path, format: ExportFormat | str) 
     try:
         num_bytes = writers[format](distilled, pixels, path)
     except OSError as error:
-        raise DistailError(
-            f"{path} could not be written ({error}). Check the path, its rights and the disk."
-        ) from None
+        raise DistailError(f"{path} could not be written ({error}). Check the path, its rights and the disk.") from None
     return ExportLoss(loss, num_bytes, _dropped(distilled, format, loss))
 
 
@@ -260,9 +253,7 @@ def _write_folder(distilled: DistilledSet, pixels: UInt8[Tensor, "n c h w"], pat
     path.parent.mkdir(parents=True, exist_ok=True)
     names = folder_names(distilled.class_names)
     num_bytes = 0
-    with tempfile.TemporaryDirectory(
-        prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True
-    ) as temporary:
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True) as temporary:
         # A folder inside the private temporary one has the permissions of an ordinary new folder.
         whole = Path(temporary) / path.name
         for name in names:
@@ -283,8 +274,6 @@ def _write_folder(distilled: DistilledSet, pixels: UInt8[Tensor, "n c h w"], pat
 @contextmanager
 def _new_file(path: Path) -> Iterator[Path]:
     if path.is_dir():
-        raise DistailError(
-            f"{path} is a folder; this format is one file. Choose another path, such as {path}/set."
-        )
+        raise DistailError(f"{path} is a folder; this format is one file. Choose another path, such as {path}/set.")
     with atomic_path(path) as temporary:
         yield temporary

@@ -1,6 +1,6 @@
 """The whole story, from an imbalanced source to a scored set. Read this file first.
 
-    source ─ long tail ─▶ ImageSet ─ method ─▶ DistilledSet ─ students ─▶ Evaluation
+source ─ long tail ─▶ ImageSet ─ method ─▶ DistilledSet ─ students ─▶ Evaluation
 """
 
 from __future__ import annotations
@@ -52,9 +52,7 @@ def load_training_images(data: DataRecipe, progress: Progress | None = None) -> 
     Raises:
         DistailError: the source cannot be read, or a class would be empty.
     """
-    contents = read_source(
-        data.source, "train", image_size=data.image_size, strict=data.strict, progress=progress
-    )
+    contents = read_source(data.source, "train", image_size=data.image_size, strict=data.strict, progress=progress)
     for unreadable in contents.unreadable:
         (progress or SilentProgress()).say(f"left out, unreadable: {unreadable.where} ({unreadable.reason})")
     return long_tailed(contents.images, data.imbalance)
@@ -96,17 +94,18 @@ def distill(
     recipe = resolved(recipe)
     folder = RunFolder(out) if out is not None else None
     if folder:
-        if resume and folder.is_complete:
-            folder.begin(recipe, resume=True)
+        folder.require_usable(recipe, resume=resume)
+        if folder.is_complete and training is None:
             return load_distilled(folder.path)
-        # Bad data should not leave a half-made folder behind, so they are read before the folder is claimed.
-        training = training or load_training_images(recipe.data, progress)
-        folder.begin(recipe, resume=resume)
     training = training or load_training_images(recipe.data, progress)
-
     checkpoint = FileCheckpoint(folder) if folder else NoCheckpoint()
     problem = _problem(recipe, training, progress, checkpoint, MetricsLog(folder.metrics) if folder else None)
     require_memory(problem, method)
+    if folder:
+        # Bad data or too large a request should not leave a half-made folder behind, so it is claimed only now.
+        folder.begin(recipe, training.images.content_hash, resume=resume)
+        if folder.is_complete:
+            return load_distilled(folder.path)
     begun = time.perf_counter()
     synthetic = method.distill(problem)
     provenance = _provenance(recipe, training, problem, synthetic, time.perf_counter() - begun)

@@ -20,7 +20,8 @@ PLAIN_INTERVAL_S = 10.0
 class Advance(Protocol):
     """Reports finished steps, with figures worth showing beside them (a loss, an accuracy)."""
 
-    def __call__(self, steps: int = 1, **figures: float) -> None: ...
+    def __call__(self, steps: int = 1, **figures: float) -> None:
+        """Counts `steps` more as done."""
 
 
 class Progress(ABC):
@@ -85,7 +86,13 @@ class BarProgress(Progress):
     @contextmanager
     def task(self, title: str, total: int, done: int = 0) -> Iterator[Advance]:
         """Draws one bar and removes it when the work is done."""
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
         from rich.progress import Progress as RichProgress
 
         columns = (

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from distail.config import Config, parse_config
 from distail.errors import DistailError
-from distail.evaluate.recipe import EvaluationRecipe
+from distail.evaluation.recipe import EvaluationRecipe
 
 
 class DataRecipe(Config):
@@ -75,7 +75,7 @@ def load_recipe(path: str | Path) -> Recipe:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise DistailError(f"Recipe {file} cannot be read: {error.strerror}.") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DistailError(f"Recipe {file} is not valid YAML: {error}") from None
     if not isinstance(values, dict):
         raise DistailError(f"Recipe {file} holds no settings; it should start with `data:` and `method:`.")

@@ -13,7 +13,7 @@ from torch import Tensor
 from distail import distilled
 from distail.artifact import TensorFile, read_json, read_tensors, write_json, write_tensors, write_text
 from distail.errors import DistailError
-from distail.evaluate import evaluation
+from distail.evaluation import result
 from distail.recipe import Recipe, load_recipe
 
 CHECKPOINT_INTERVAL_S = 15.0
@@ -31,34 +31,54 @@ class RunFolder:
         self.checkpoint = self.path / "checkpoint.safetensors"
         self.distilled = self.path / distilled.FILE_NAME
         self.picture = self.path / "images.png"
-        self.evaluation = self.path / evaluation.FILE_NAME
+        self.evaluation = self.path / result.FILE_NAME
 
     @property
     def is_complete(self) -> bool:
         """Whether the set has been made."""
         return self.manifest.exists() and self.distilled.exists() and read_json(self.manifest)["status"] == "complete"
 
-    def begin(self, recipe: Recipe, *, resume: bool) -> None:
-        """Claims the folder for this recipe, or takes up the run in it.
+    def require_usable(self, recipe: Recipe, *, resume: bool) -> None:
+        """Refuses a folder that this recipe must not write to; touches nothing.
 
         Raises:
-            DistailError: the folder holds another run or foreign files, or there is nothing to resume.
+            DistailError: the folder holds foreign files, another run, or with `resume` a run under other settings.
         """
         occupied = self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
         if not occupied:
-            self.path.mkdir(parents=True, exist_ok=True)
-        elif not self.recipe.exists():
+            return
+        if not self.recipe.exists():
             raise DistailError(f"{self.path} is not empty and holds no run. Choose another --out; nothing was touched.")
-        elif not resume:
+        if not resume:
             raise DistailError(
                 f"{self.path} holds another run. Choose another --out, or pass --resume to go on with that one; "
                 "nothing was touched."
             )
-        else:
-            _require_same(load_recipe(self.recipe), recipe, self.path)
+        _require_same(load_recipe(self.recipe), recipe, self.path)
+
+    def begin(self, recipe: Recipe, data_sha256: str, *, resume: bool) -> None:
+        """Claims the folder for this recipe on these data, or takes up the run in it.
+
+        Raises:
+            DistailError: as `require_usable`, or the run in the folder was begun on other data, or no folder can be
+                made there.
+        """
+        self.require_usable(recipe, resume=resume)
+        if self.manifest.exists():
+            if read_json(self.manifest).get("data_sha256", data_sha256) != data_sha256:
+                raise DistailError(
+                    f"{self.path} holds a run on other images: the data have changed since it began. Restore them, or "
+                    "choose another --out."
+                )
             return
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DistailError(
+                f"The folder {self.path} cannot be made ({error.strerror}). Choose another --out."
+            ) from None
         write_text(self.recipe, recipe.to_yaml())
-        self.write_manifest({"status": "running"})
+        self.write_manifest({"status": "running", "data_sha256": data_sha256})
 
     def write_manifest(self, values: dict[str, Any]) -> None:
         """Replaces the manifest."""

@@ -10,9 +10,9 @@ from distail.data.preprocess import fit_preprocessing
 from distail.data.sources import load, load_test
 from distail.distilled import FILE_NAME, DistilledSet, load_distilled
 from distail.errors import DistailError
-from distail.evaluate.evaluation import Evaluation
-from distail.evaluate.protocol import Scoring, evaluate
-from distail.evaluate.recipe import EvaluationRecipe
+from distail.evaluation.protocol import Scoring, evaluate
+from distail.evaluation.recipe import EvaluationRecipe
+from distail.evaluation.result import Evaluation
 from distail.learn.student import Classroom
 from distail.models.saved import load_network
 from distail.pipeline import long_tailed, training_images_of

@@ -96,7 +96,13 @@ def _problem(images: ImageSet, ipc: int, arch: str, compute: Compute) -> Any:
 
 
 def _report(
-    source: str, found: Inspection, shown: Inspection, kept: ImageSet, has_test: bool, cost: Estimate | None, what: str
+    source: str,
+    found: Inspection,
+    shown: Inspection,
+    kept: ImageSet,
+    has_test: bool,
+    cost: Estimate | None,
+    what: str,
 ) -> list[Any]:
     from distail.progress import format_seconds
     from distail.report.terminal import class_count_bars
@@ -116,7 +122,9 @@ def _report(
     )
     if len(found.sizes) > 1:
         sizes = sorted(found.sizes.items(), key=lambda item: -item[1])[:_SHOWN]
-        lines.append(f"{len(found.sizes)} image sizes, most often " + ", ".join(f"{h}x{w} ({n})" for (h, w), n in sizes))
+        lines.append(
+            f"{len(found.sizes)} image sizes, most often " + ", ".join(f"{h}x{w} ({n})" for (h, w), n in sizes)
+        )
     lines += _problems(found, has_test)
     if cost is not None:
         lines.append(
@@ -137,8 +145,13 @@ def _problems(found: Inspection, has_test: bool) -> list[str]:
             lines.append(f"  and {len(found.unreadable) - _SHOWN} more (all of them with --json)")
     else:
         lines.append("Every file is readable.")
-    within, conflicting = found.duplicates_within, sum(group.labels_disagree for group in found.duplicates_within)
-    lines.append(f"Exact duplicates inside the split: {len(within)} groups, {conflicting} of them with different labels.")
+    within, conflicting = (
+        found.duplicates_within,
+        sum(group.labels_disagree for group in found.duplicates_within),
+    )
+    lines.append(
+        f"Exact duplicates inside the split: {len(within)} groups, {conflicting} of them with different labels."
+    )
     if has_test:
         across = len(found.duplicates_across)
         advice = "; remove them from training, or scores will be too good" if across else ""

@@ -10,9 +10,7 @@ from cyclopts import Parameter
 from distail.cli.options import Output
 
 
-def demo(
-    *, out: Annotated[Path | None, Parameter()] = None, output: Output = Output()
-) -> None:
+def demo(*, out: Annotated[Path | None, Parameter()] = None, output: Output = Output()) -> None:
     """Make scikit-learn's digits long-tailed, distil them, and compare with random images and with all data.
 
     Parameters

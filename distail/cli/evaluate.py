@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from distail.cli.options import Compute, Output, Repeatable
 from distail.config import parse_config
-from distail.evaluate.recipe import EvaluationRecipe
+from distail.evaluation.recipe import EvaluationRecipe
 
 if TYPE_CHECKING:
     from distail.distilled import DistilledSet
-    from distail.evaluate.evaluation import Evaluation
+    from distail.evaluation.result import Evaluation
 
 
 def evaluate(

@@ -8,7 +8,7 @@ from distail.cli.options import Output
 def methods(*, output: Output = Output()) -> None:
     """List the distillation methods with their papers."""
     from distail.methods._registry import find_method, method_names
-    from distail.report.terminal import MethodEntry, methods_table
+    from distail.report.terminal import methods_table
 
     entries = [(name, find_method(name)) for name in method_names()]
     result = {
@@ -19,4 +19,4 @@ def methods(*, output: Output = Output()) -> None:
         }
         for name, method in entries
     }
-    output.show(result, methods_table([MethodEntry(name, method.summary, method.paper) for name, method in entries]))
+    output.show(result, methods_table([(name, method.summary, method.paper) for name, method in entries]))

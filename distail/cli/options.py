@@ -51,7 +51,7 @@ class Output:
             console.file.write(json.dumps(value) + "\n")
             return
         for part in readable:
-            console.print(part, highlight=False, **({"markup": False, "soft_wrap": True} if isinstance(part, str) else {}))
+            console.print(part, highlight=False, markup=False, soft_wrap=isinstance(part, str))
 
 
 def standard_output() -> Console:
@@ -73,6 +73,8 @@ def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
     for assignment in assignments:
         key, sign, value = assignment.partition("=")
         if not sign or not key:
-            raise DistailError(f"--set {assignment} is no assignment. Write --set NAME=VALUE, such as --set iterations=500.")
+            raise DistailError(
+                f"--set {assignment} is no assignment. Write --set NAME=VALUE, such as --set iterations=500."
+            )
         settings[key.strip()] = yaml.safe_load(value)
     return settings

@@ -95,11 +95,7 @@ class DSA:
         for name, lowest, highest in _RANGES:
             value = getattr(self, name)
             if not (lowest <= value <= highest and math.isfinite(value)):
-                limit = (
-                    f"in {lowest:g}..{highest:g}"
-                    if math.isfinite(highest)
-                    else f"a number of at least {lowest:g}"
-                )
+                limit = f"in {lowest:g}..{highest:g}" if math.isfinite(highest) else f"a number of at least {lowest:g}"
                 raise DistailError(f"Augmentation '{name}' must be {limit}, not {value}.")
 
     @property
@@ -232,9 +228,7 @@ def _color(images: Tensor, values: Mapping[str, Tensor]) -> Tensor:
     With p the mean of x over channels and m the mean of p over the image, the three steps add up to
     c·s·x + c·(1 - s)·p + (1 - c)·m + b, which passes over the images once instead of three times.
     """
-    b, s, c = (
-        values[name].to(images)[:, None, None, None] for name in ("brightness", "saturation", "contrast")
-    )
+    b, s, c = (values[name].to(images)[:, None, None, None] for name in ("brightness", "saturation", "contrast"))
     pixel_mean = images.mean(1, keepdim=True)  # n 1 h w
     image_mean = pixel_mean.mean((2, 3), keepdim=True)  # n 1 1 1
     return torch.addcmul(c * (1 - s) * pixel_mean + ((1 - c) * image_mean + b), images, c * s)
@@ -291,9 +285,7 @@ def _rotate(images: Tensor, values: Mapping[str, Tensor]) -> Tensor:
     cos, sin, zero = radians.cos(), radians.sin(), torch.zeros_like(radians)
     # The sampling grid runs from -1 to 1 along both axes, so on oblong images its units differ in length.
     aspect = (height - 1) / (width - 1)
-    return _resample(
-        images, torch.stack([cos, -sin * aspect, zero, sin / aspect, cos, zero], 1).view(-1, 2, 3)
-    )
+    return _resample(images, torch.stack([cos, -sin * aspect, zero, sin / aspect, cos, zero], 1).view(-1, 2, 3))
 
 
 def _resample(images: Tensor, output_to_input: Float[Tensor, "m 2 3"]) -> Tensor:

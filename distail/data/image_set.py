@@ -65,7 +65,7 @@ class ImageSet:
         if min(self.images.shape[2:]) < MIN_IMAGE_SIZE:
             raise DistailError(
                 f"{self.origin}: images are {self.images.shape[2]}x{self.images.shape[3]} pixels; the networks need "
-                f"at least {MIN_IMAGE_SIZE}x{MIN_IMAGE_SIZE}. Pass --image-size {MIN_IMAGE_SIZE} or more to enlarge them."
+                f"at least {MIN_IMAGE_SIZE}x{MIN_IMAGE_SIZE}. Pass --image-size {MIN_IMAGE_SIZE} or more."
             )
 
     def __len__(self) -> int:

@@ -75,9 +75,7 @@ class Inspection:
             "num_images": self.num_images,
             "classes": [
                 {"name": name, "count": count, "shot_group": group}
-                for name, count, group in zip(
-                    self.class_names, self.class_counts, self.shot_groups, strict=True
-                )
+                for name, count, group in zip(self.class_names, self.class_counts, self.shot_groups, strict=True)
             ],
             "imbalance_factor": self.imbalance_factor if math.isfinite(self.imbalance_factor) else None,
             "image_shape": list(self.image_shape),

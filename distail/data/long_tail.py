@@ -41,7 +41,9 @@ def imbalance_factor(value: float) -> float:
         DistailError: the value is not a finite number above 0.
     """
     if not np.isfinite(value) or value <= 0:
-        raise DistailError(f"Imbalance {value} makes no sense. Give the factor (100) or its inverse (0.01); 1 is balanced.")
+        raise DistailError(
+            f"Imbalance {value} makes no sense. Give the factor (100) or its inverse (0.01); 1 is balanced."
+        )
     # round() undoes 1/0.01 = 100.00000000000001-like noise, which would otherwise move a count by one.
     return round(1 / value, 9) if value < 1 else float(value)
 
@@ -77,9 +79,10 @@ def make_long_tailed(source: ImageSet, imbalance: float, num_max: int | None = N
     kept = []
     for label, count in enumerate(counts):
         of_class = source.indices_of(label)
-        rule = np.random.RandomState(SPLIT_SEED)  # noqa: NPY002  the published rule names this legacy generator
-        chosen = rule.choice(len(of_class), min(count, len(of_class)), replace=False) if len(of_class) else []
-        kept.append(of_class[torch.as_tensor(np.asarray(chosen, dtype=np.int64))])
+        rule = np.random.RandomState(SPLIT_SEED)  # the published rule names this legacy generator
+        if len(of_class):
+            chosen = rule.choice(len(of_class), min(count, len(of_class)), replace=False)
+            kept.append(of_class[torch.from_numpy(chosen)])
     indices = torch.cat(kept)
     return LongTail(source.subset(indices), indices)
 

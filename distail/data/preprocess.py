@@ -138,19 +138,13 @@ class Preprocessing:
                 "The file may be damaged or written by a newer version."
             )
         shape = header.get("image_shape")
-        if (
-            not isinstance(shape, list | tuple)
-            or len(shape) != 3
-            or not all(_is_positive_int(side) for side in shape)
-        ):
+        if not isinstance(shape, list | tuple) or len(shape) != 3 or not all(_is_positive_int(side) for side in shape):
             raise _inconsistent(f"image_shape must be three positive integers, not {shape!r}")
         eps = header.get("eps", ZCA_EPS)
         if isinstance(eps, bool) or not isinstance(eps, int | float):
             raise _inconsistent(f"eps must be a number, not {eps!r}")
         if set(tensors) != set(_TENSOR_NAMES[kind]):
-            raise _inconsistent(
-                f"'{kind}' needs tensors {sorted(_TENSOR_NAMES[kind])}, found {sorted(tensors)}"
-            )
+            raise _inconsistent(f"'{kind}' needs tensors {sorted(_TENSOR_NAMES[kind])}, found {sorted(tensors)}")
         for name, tensor in tensors.items():
             rank = 2 if name == "components" else 1
             if not tensor.is_floating_point() or tensor.ndim != rank:
@@ -190,9 +184,7 @@ class Preprocessing:
         assert self.variances is not None
         rest = 1 / math.sqrt(self.eps)
         centred = x.flatten(1) - self.mean.to(x)  # n d
-        return self._scale_directions(centred, (self.variances.to(x) + self.eps).rsqrt() - rest, rest).view(
-            x.shape
-        )
+        return self._scale_directions(centred, (self.variances.to(x) + self.eps).rsqrt() - rest, rest).view(x.shape)
 
     def _unwhiten(self, x: Tensor) -> Tensor:
         assert self.mean is not None
@@ -224,9 +216,7 @@ def fit_preprocessing(images: ImageSet, kind: PreprocessingKind) -> Preprocessin
     Source: ZCA with eps 0.1 as in Cazenavette et al., CVPR 2022, arXiv:2203.11932.
     """
     if kind not in get_args(PreprocessingKind):
-        raise DistailError(
-            f"Unknown preprocessing '{kind}'. {did_you_mean(kind, get_args(PreprocessingKind))}"
-        )
+        raise DistailError(f"Unknown preprocessing '{kind}'. {did_you_mean(kind, get_args(PreprocessingKind))}")
     if kind == "none":
         return Preprocessing(kind, images.image_shape)
     if kind == "normalize":
@@ -373,8 +363,7 @@ def _check_parts(parts: Preprocessing) -> None:
     for name in needed:
         if tuple(tensors[name].shape) != shapes[name]:
             raise _inconsistent(
-                f"'{name}' has shape {tuple(tensors[name].shape)}, "
-                f"images of {parts.image_shape} need {shapes[name]}"
+                f"'{name}' has shape {tuple(tensors[name].shape)}, images of {parts.image_shape} need {shapes[name]}"
             )
         if not bool(torch.isfinite(tensors[name]).all()):
             raise _inconsistent(f"'{name}' holds values that are not finite")

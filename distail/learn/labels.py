@@ -45,9 +45,7 @@ class TeacherTrainingSet:
         return self.all_images[indices.to(self.all_images.device)]
 
     @torch.no_grad()
-    def targets(
-        self, indices: Int64[Tensor, " b"], augmented: Float[Tensor, "b c h w"]
-    ) -> Float[Tensor, "b k"]:
+    def targets(self, indices: Int64[Tensor, " b"], augmented: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
         """Teacher probabilities of the augmented views, translated into the teacher's own preprocessing."""
         views = self.teacher.preprocessing.apply(self.preprocessing.invert(augmented))
         with self.runtime.autocast():
@@ -60,6 +58,15 @@ def effective_protocol(distilled: DistilledSet, labels: LabelProtocol) -> LabelP
     return "hard" if labels == "static" and distilled.soft_labels is None else labels
 
 
+def require_teacher(labels: LabelProtocol, teacher: SavedNetwork | None) -> None:
+    """Refuses the teacher protocol without a teacher, and a teacher that the protocol would not ask."""
+    if (labels == "teacher") != (teacher is not None):
+        raise DistailError(
+            "The label protocol 'teacher' and a teacher network go together: pass both --labels teacher and "
+            "--teacher FILE, or neither."
+        )
+
+
 def labelled_training_set(
     distilled: DistilledSet, labels: LabelProtocol, runtime: Runtime, teacher: SavedNetwork | None = None
 ) -> TrainingSet:
@@ -69,11 +76,7 @@ def labelled_training_set(
         DistailError: the teacher protocol without a teacher, a teacher for other classes or images, or a teacher
             that the protocol would not ask.
     """
-    if (labels == "teacher") != (teacher is not None):
-        raise DistailError(
-            "The label protocol 'teacher' and a teacher network go together: pass both --labels teacher and "
-            "--teacher FILE, or neither."
-        )
+    require_teacher(labels, teacher)
     images = distilled.images.to(runtime.device)
     if teacher is not None:
         require_same_classes(distilled.class_names, "the distilled set", teacher.class_names, "the teacher")

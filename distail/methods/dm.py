@@ -68,8 +68,7 @@ class DM(Method):
                 loss, gradient = self._gradient(problem, images, iteration)
                 if not math.isfinite(loss):
                     raise DistailError(
-                        f"dm: the loss became {loss} in iteration {iteration}. "
-                        f"Lower image_lr (now {self.image_lr:g})."
+                        f"dm: the loss became {loss} in iteration {iteration}. Lower image_lr (now {self.image_lr:g})."
                     )
                 velocity = self.momentum * velocity + gradient
                 images = images - self.image_lr * velocity
@@ -112,9 +111,7 @@ def _chunks(network: Network, images: Float[Tensor, "n c h w"]) -> tuple[Float[T
     return images.split(len(images) if mixes_images else _CHUNK)
 
 
-def class_means(
-    features: Float[Tensor, "n f"], labels: Int64[Tensor, " n"], num_classes: int
-) -> Float[Tensor, "k f"]:
+def class_means(features: Float[Tensor, "n f"], labels: Int64[Tensor, " n"], num_classes: int) -> Float[Tensor, "k f"]:
     """Mean feature vector of each class, accumulated in at least float32."""
     features = features.float() if features.dtype in (torch.bfloat16, torch.float16) else features
     labels = labels.to(features.device)

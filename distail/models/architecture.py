@@ -37,9 +37,7 @@ _CONVNET = re.compile(rf"convnet(?P<depth>[1-9])(?:-w(?P<width>[1-9][0-9]{{0,3}}
 _NAMED = re.compile(rf"(?P<family>resnet18|vgg11){_NORM_PATTERN}")
 
 
-def build_network(
-    architecture: str, image_shape: tuple[int, int, int], num_classes: int, seed: int
-) -> Network:
+def build_network(architecture: str, image_shape: tuple[int, int, int], num_classes: int, seed: int) -> Network:
     """A freshly initialised network; its weights depend on the arguments alone.
 
     The global random state is left as it was. The network is on the CPU and in training mode.
@@ -65,9 +63,7 @@ def build_network(
             f"{MIN_IMAGE_SIZE}x{MIN_IMAGE_SIZE}. Enlarge the images first."
         )
     if channels < 1 or num_classes < 1:
-        raise DistailError(
-            f"A network needs at least one channel and one class, not {channels} and {num_classes}."
-        )
+        raise DistailError(f"A network needs at least one channel and one class, not {channels} and {num_classes}.")
     with isolated_seed(seed, "network", architecture), torch.device("cpu"):
         return constructor((channels, height, width), num_classes)
 

@@ -68,9 +68,7 @@ class _ResidualBlock(nn.Module):
             *_conv_norm(width, width, 3, 1, norm, size),
         )
         same_shape = stride == 1 and channels == width
-        self.shortcut = nn.Sequential(
-            *([] if same_shape else _conv_norm(channels, width, 1, stride, norm, size))
-        )
+        self.shortcut = nn.Sequential(*([] if same_shape else _conv_norm(channels, width, 1, stride, norm, size)))
 
     def forward(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d i j"]:
         return nn.functional.relu(self.residual(maps) + self.shortcut(maps))

@@ -54,8 +54,7 @@ class SavedNetwork:
         outputs = self.network.classifier.out_features
         if len(self.class_names) != outputs:
             raise DistailError(
-                f"{len(self.class_names)} class names for a network of {outputs} outputs. "
-                "Name every output once."
+                f"{len(self.class_names)} class names for a network of {outputs} outputs. Name every output once."
             )
         if self.preprocessing.image_shape != self.image_shape:
             raise DistailError(
@@ -63,9 +62,7 @@ class SavedNetwork:
                 f"preprocessing {self.preprocessing.image_shape}. Use the one that it was trained with."
             )
 
-    def predict_logits(
-        self, images: UInt8[Tensor, "n c h w"], batch_size: int = 256
-    ) -> Float[Tensor, "n classes"]:
+    def predict_logits(self, images: UInt8[Tensor, "n c h w"], batch_size: int = 256) -> Float[Tensor, "n classes"]:
         """Logits of raw images, in evaluation mode and without gradients.
 
         The network's training flags are put back afterwards. The result is on the network's device.
@@ -100,9 +97,7 @@ class SavedNetwork:
 def save_network(path: Path, saved: SavedNetwork) -> None:
     """Writes a network to one safetensors file, atomically."""
     tensors = {_NETWORK_PREFIX + name: tensor for name, tensor in saved.network.state_dict().items()}
-    tensors |= {
-        _PREPROCESSING_PREFIX + name: tensor for name, tensor in saved.preprocessing.to_tensors().items()
-    }
+    tensors |= {_PREPROCESSING_PREFIX + name: tensor for name, tensor in saved.preprocessing.to_tensors().items()}
     header = {
         "architecture": saved.architecture,
         "image_shape": list(saved.image_shape),
@@ -128,15 +123,11 @@ def load_network(path: Path) -> SavedNetwork:
         class_names = tuple(str(name) for name in header["class_names"])
         preprocessing_header, provenance = dict(header["preprocessing"]), dict(header["provenance"])
     except (KeyError, TypeError, ValueError) as error:
-        raise DistailError(
-            f"{path} does not describe a network ({error!r}). Use a file that distail wrote."
-        ) from None
+        raise DistailError(f"{path} does not describe a network ({error!r}). Use a file that distail wrote.") from None
     image_shape = (channels, height, width)
     network = build_network(architecture, image_shape, len(class_names), seed=0)
     _fill(network, _with_prefix(content.tensors, _NETWORK_PREFIX), f"{path}: {architecture}")
-    preprocessing = Preprocessing.from_parts(
-        preprocessing_header, _with_prefix(content.tensors, _PREPROCESSING_PREFIX)
-    )
+    preprocessing = Preprocessing.from_parts(preprocessing_header, _with_prefix(content.tensors, _PREPROCESSING_PREFIX))
     return SavedNetwork(network.eval(), architecture, image_shape, class_names, preprocessing, provenance)
 
 
@@ -144,9 +135,7 @@ def _fill(network: Network, state: dict[str, Tensor], origin: str) -> None:
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
     if expected != found:
-        differing = sorted(
-            name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
-        )
+        differing = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
         name = differing[0]
         raise DistailError(
             f"{origin}: the saved weights do not fit this architecture in {len(differing)} tensors; '{name}' "

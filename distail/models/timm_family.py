@@ -59,9 +59,7 @@ def check_timm_name(name: str) -> None:
     if base != name:
         tagged = timm.list_models(f"{base}.*", include_tags=True)
         if name not in tagged:
-            raise DistailError(
-                f"timm has no variant '{name}' of '{base}'. {did_you_mean(name, [base, *tagged])}"
-            )
+            raise DistailError(f"timm has no variant '{name}' of '{base}'. {did_you_mean(name, [base, *tagged])}")
 
 
 def _import_timm() -> Any:

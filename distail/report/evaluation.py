@@ -9,8 +9,8 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from distail.distilled import DistilledSet
-from distail.evaluate.evaluation import Evaluation
-from distail.evaluate.recipe import EvaluationRecipe
+from distail.evaluation.recipe import EvaluationRecipe
+from distail.evaluation.result import Evaluation
 from distail.report.terminal import ScoreRow, evaluation_table, per_class_table
 
 TEXT_WIDTH = 110
@@ -45,17 +45,13 @@ def evaluation_notes(result: Evaluation, distilled: DistilledSet, recipe: Evalua
     notes = []
     if recipe.labels == "static" and first.labels == "hard":
         notes.append("Labels: the set stores no soft labels, so 'static' means its hard labels.")
-    chosen = (
-        "last epoch" if recipe.select == "last" else "best epoch on validation images from the training data"
-    )
+    chosen = "last epoch" if recipe.select == "last" else "best epoch on validation images from the training data"
     notes.append(
         f"Each student: {first.epochs} epochs, {chosen}, {recipe.train.augmentation} augmentation. "
         "± is the sample standard deviation over seeds. The test images selected nothing."
     )
     if full := result.of("full"):
-        notes.append(
-            f"Students on the whole training set: {full[0].num_images:,} images, {full[0].epochs} epochs."
-        )
+        notes.append(f"Students on the whole training set: {full[0].num_images:,} images, {full[0].epochs} epochs.")
     stored = result.stored
     notes.append(
         f"Stored bytes: images {stored.images:,}, labels {stored.labels:,}, preprocessing {stored.preprocessing:,}"

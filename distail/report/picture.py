@@ -107,9 +107,7 @@ def demo_picture(distilled: DistilledSet, bars: Sequence[tuple[str, float, float
     if not bars or not all(0 <= mean <= 1 for _, mean, _ in bars):
         raise DistailError("The picture needs at least one accuracy, each a fraction between 0 and 1.")
     grid = _grid(distilled, max_per_class=10, max_classes=20)
-    left = _MARGIN + _label_width(
-        [*(row.title for row in grid.rows), *(one_line(label) for label, _, _ in bars)]
-    )
+    left = _MARGIN + _label_width([*(row.title for row in grid.rows), *(one_line(label) for label, _, _ in bars)])
     content = max(grid.width, _MIN_CONTENT)
     bars_height = _LINE + 8 + _BAR_ROW * len(bars)
     height = 2 * _MARGIN + bars_height + _MARGIN + _LINE + 8 + grid.height
@@ -137,14 +135,10 @@ def _draw_grid(sheet: Sheet, grid: _Grid, left: int, top: int) -> None:
         top += _LINE
 
 
-def _draw_bars(
-    sheet: Sheet, bars: Sequence[tuple[str, float, float]], left: int, top: int, width: int
-) -> None:
+def _draw_bars(sheet: Sheet, bars: Sequence[tuple[str, float, float]], left: int, top: int, width: int) -> None:
     values = [f"{100 * mean:.1f}%" + (f" ± {100 * std:.1f}" if std else "") for _, mean, std in bars]
     room = width - max(text_width(value) for value in values) - 3 * _LABEL_SPACE
-    full = max(
-        1.0, *(mean + std for _, mean, std in bars)
-    )  # 100% is the whole room, so bars do not exaggerate
+    full = max(1.0, *(mean + std for _, mean, std in bars))  # 100% is the whole room, so bars do not exaggerate
     for row, ((label, mean, std), value) in enumerate(zip(bars, values, strict=True)):
         begin = top + row * _BAR_ROW
         middle = begin + _BAR_ROW / 2
@@ -161,9 +155,7 @@ def _draw_bars(
 
 def _grid(distilled: DistilledSet, max_per_class: int, max_classes: int) -> _Grid:
     if max_per_class < 1 or max_classes < 1:
-        raise DistailError(
-            "A picture needs at least one class and one image a class; raise the maximum to 1 or more."
-        )
+        raise DistailError("A picture needs at least one class and one image a class; raise the maximum to 1 or more.")
     first = (max_classes + 1) // 2
     shown = list(range(distilled.num_classes))
     if len(shown) > max_classes:
@@ -177,9 +169,7 @@ def _grid(distilled: DistilledSet, max_per_class: int, max_classes: int) -> _Gri
     channels = distilled.image_shape[0]
     notes = []
     if max(distilled.class_counts) > max_per_class:
-        notes.append(
-            f"The first {max_per_class} of up to {max(distilled.class_counts)} images of each class."
-        )
+        notes.append(f"The first {max_per_class} of up to {max(distilled.class_counts)} images of each class.")
     if channels not in (1, 3):
         notes.append(f"Shown is the mean of {channels} channels.")
     return _Grid(tuple(rows), _cells(distilled.to_pixels().cpu()), tuple(notes))
@@ -188,9 +178,7 @@ def _grid(distilled: DistilledSet, max_per_class: int, max_classes: int) -> _Gri
 def _cells(pixels: UInt8[Tensor, "n c h w"]) -> UInt8[np.ndarray, "n h2 w2 3"]:
     """The images as RGB, enlarged by a whole factor to `CELL` or reduced to `MAX_CELL` pixels."""
     if pixels.shape[1] != 3:
-        grey = (
-            pixels if pixels.shape[1] == 1 else pixels.float().mean(1, keepdim=True).round().to(torch.uint8)
-        )
+        grey = pixels if pixels.shape[1] == 1 else pixels.float().mean(1, keepdim=True).round().to(torch.uint8)
         pixels = grey.expand(-1, 3, -1, -1)
     longest = max(pixels.shape[2:])
     if longest > MAX_CELL:

@@ -11,6 +11,8 @@ from PIL import Image
 
 from distail.artifact import atomic_path
 
+Pixels = int | float
+
 INK = "#1f2933"
 MUTED = "#6b7785"
 
@@ -48,19 +50,17 @@ class Sheet:
         """Places an RGB picture unscaled: every value arrives unchanged."""
         self._figure.figimage(pixels, left, self.height - top - len(pixels), origin="upper")
 
-    def box(self, left: float, top: float, width: float, height: float, colour: str) -> None:
+    def box(self, left: Pixels, top: Pixels, width: Pixels, height: Pixels, colour: str) -> None:
         """Fills a rectangle."""
         from matplotlib.patches import Rectangle
 
         bottom = self.height - top - height
-        self._figure.add_artist(
-            Rectangle((left, bottom), width, height, facecolor=colour, linewidth=0, transform=None)
-        )
+        self._figure.add_artist(Rectangle((left, bottom), width, height, facecolor=colour, linewidth=0, transform=None))
 
     def text(
         self,
-        x: float,
-        middle: float,
+        x: Pixels,
+        middle: Pixels,
         text: str,
         *,
         size: int = 14,
@@ -95,16 +95,14 @@ def text_width(text: str, size: int = 14) -> float:
     from matplotlib.backends.backend_agg import RendererAgg
 
     with _missing_glyphs_allowed():
-        width, _, _ = RendererAgg(1, 1, _DPI).get_text_width_height_descent(
-            text, _font(size, False), ismath=False
-        )
-    return width
+        width, _, _ = RendererAgg(1, 1, _DPI).get_text_width_height_descent(text, _font(size, False), ismath=False)
+    return float(width)
 
 
-def shortened(text: str, room: float, size: int = 14) -> str:
+def shortened(text: str, room: int, size: int = 14) -> str:
     """The text, or as much of its beginning as fits into `room` pixels, with an ellipsis."""
     # No glyph that can be read is narrower than 1/8 of the size: nothing longer need be measured.
-    text = text[: 1 + int(room * 8 / size)]
+    text = text[: 1 + 8 * room // size]
     if text_width(text, size) <= room:
         return text
     fits, fails = 0, len(text)

@@ -60,7 +60,7 @@ class ScoreRow:
         labels: the label protocol: 'hard', 'static' or 'teacher'.
         n: networks trained.
         cells: (mean, standard deviation) of each score, fractions of one, by its name in
-            `distail.evaluate.metrics.SCALAR_SCORES`; None, or no entry, where there is none.
+            `distail.evaluation.metrics.SCALAR_SCORES`; None, or no entry, where there is none.
 
     Raises:
         ValueError: an entry that is no score.
@@ -74,9 +74,7 @@ class ScoreRow:
 
     def __post_init__(self) -> None:
         if unknown := set(self.cells) - set(_SCORE_HEADS):
-            raise ValueError(
-                f"no such score: {', '.join(sorted(unknown))}; there are {', '.join(_SCORE_HEADS)}"
-            )
+            raise ValueError(f"no such score: {', '.join(sorted(unknown))}; there are {', '.join(_SCORE_HEADS)}")
 
 
 def class_count_bars(class_names: Sequence[str], counts: Sequence[int], *, width: int) -> Group:
@@ -152,7 +150,7 @@ def per_class_table(class_names: Sequence[str], rows: Mapping[str, Sequence[tupl
     table.add_column("class", no_wrap=True)
     spread = {label: any(std for _, std in scores) for label, scores in rows.items()}
     for label in rows:
-        table.add_column(_plain(label), justify="right", min_width=5)
+        table.add_column(_plain(label), justify="right", min_width=5, overflow="fold")
     for position, index in enumerate(shown):
         if hidden > 0 and position == MAX_CLASS_ROWS // 2:
             table.add_row(Text(f"… {hidden} more", style="dim"))

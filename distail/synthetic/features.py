@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from distail.problem import Problem, Work
 from distail.models import Network
+from distail.problem import Problem, Work
 from distail.seeding import derive_seed
 from distail.training.loop import train_network
 from distail.training.recipe import TrainRecipe
@@ -36,9 +36,7 @@ def trained_features(problem: Problem, epochs: int) -> TrainedFeatures:
 
     Source: Guo et al., DeepCore, arXiv:2204.08499.
     """
-    recipe = TrainRecipe(
-        epochs=epochs, learning_rate=0.1, schedule="cosine", augmentation="crop_flip", batch_size=128
-    )
+    recipe = TrainRecipe(epochs=epochs, learning_rate=0.1, schedule="cosine", augmentation="crop_flip", batch_size=128)
     network = problem.network("selection network")
     data = RealTrainingSet(problem.train, problem.preprocessing, problem.runtime.device)
     train_network(

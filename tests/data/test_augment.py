@@ -90,9 +90,7 @@ def test_gradient_equals_finite_differences(operation, shared):
     shape = (2, 5, 6)
     parameters = draw(operation, 2, shape=shape, shared=shared)
     batch = images(2, shape).requires_grad_()
-    assert torch.autograd.gradcheck(
-        lambda x: DSA(operation).apply(x, parameters), (batch,), eps=1e-5, atol=1e-6
-    )
+    assert torch.autograd.gradcheck(lambda x: DSA(operation).apply(x, parameters), (batch,), eps=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("operation", DSA_OPERATIONS)
@@ -118,9 +116,7 @@ def test_images_get_parameters_of_their_own(operation):
     found = DSA(operation).apply(batch, parameters)
     for i in (0, 29):
         alone = DSAParameters(operation, SHAPE, {k: v[i : i + 1] for k, v in parameters.values.items()})
-        torch.testing.assert_close(
-            DSA(operation).apply(batch[i : i + 1], alone)[0], found[i], atol=1e-12, rtol=0
-        )
+        torch.testing.assert_close(DSA(operation).apply(batch[i : i + 1], alone)[0], found[i], atol=1e-12, rtol=0)
 
 
 def test_every_operation_is_drawn_equally_often():

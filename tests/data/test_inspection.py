@@ -52,9 +52,7 @@ def test_duplicates_across_splits_compare_classes_by_name():
     assert inspect(train, contents([6, 7], [0, 1], split="test")).duplicates_across == ()
 
 
-@given(
-    st.lists(st.integers(0, 9), min_size=1, max_size=25), st.lists(st.integers(0, 9), min_size=1, max_size=25)
-)
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=25), st.lists(st.integers(0, 9), min_size=1, max_size=25))
 @settings(deadline=None)
 def test_groups_are_exactly_the_equal_images(kinds, other_kinds):
     labels = [kind % 3 for kind in kinds]
@@ -73,17 +71,13 @@ def test_the_same_bytes_in_another_shape_are_another_image():
     flat = torch.zeros(2, 1, 8, 18, dtype=torch.uint8)
     labels = torch.tensor([0, 1])
     wide = SourceContents(ImageSet(flat, labels, ("a", "b")), "train", (), {(8, 18): 2})
-    square = SourceContents(
-        ImageSet(flat.reshape(2, 1, 12, 12), labels, ("a", "b")), "test", (), {(12, 12): 2}
-    )
+    square = SourceContents(ImageSet(flat.reshape(2, 1, 12, 12), labels, ("a", "b")), "test", (), {(12, 12): 2})
     assert inspect(wide, square).duplicates_across == ()
 
 
 def test_json_holds_everything(tmp_path):
     colour = pixels(3)
-    root = write_folder(
-        tmp_path, {"a": colour[:2], "b": [colour[0], np.full((8, 8, 3), 7, np.uint8)], "c": []}
-    )
+    root = write_folder(tmp_path, {"a": colour[:2], "b": [colour[0], np.full((8, 8, 3), 7, np.uint8)], "c": []})
     (root / "a" / "broken.png").write_bytes(b"broken")
     facts = json.loads(json.dumps(inspect(read_source(root)).to_json(), allow_nan=False))
     assert facts["origin"] == str(root)

@@ -116,8 +116,6 @@ def test_global_random_state_and_the_source_are_untouched():
     assert torch.equal(source.labels, before[2])
 
 
-@pytest.mark.parametrize(
-    ("count", "group"), [(101, "many"), (100, "medium"), (20, "medium"), (19, "few"), (0, "few")]
-)
+@pytest.mark.parametrize(("count", "group"), [(101, "many"), (100, "medium"), (20, "medium"), (19, "few"), (0, "few")])
 def test_shot_groups_at_their_borders(count, group):
     assert shot_group(count) == group

@@ -26,9 +26,7 @@ def image_set(images: torch.Tensor) -> ImageSet:
     return ImageSet(images, torch.zeros(len(images), dtype=torch.int64), ("cat", "dog"))
 
 
-def random_images(
-    n: int, c: int = 3, h: int = 8, w: int = 8, *, seed: int = 0, constant: bool = False
-) -> torch.Tensor:
+def random_images(n: int, c: int = 3, h: int = 8, w: int = 8, *, seed: int = 0, constant: bool = False) -> torch.Tensor:
     """Smooth random pictures with unlike channels; the last channel is constant if asked."""
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.rand(n, c, 3, 3, generator=generator)
@@ -82,9 +80,7 @@ def test_zca_equals_the_whole_matrix_where_images_outnumber_values():
     expected = torch.stack([zca.whiten(image, whitening) for image in pixels])
     torch.testing.assert_close(fitted.apply(pixels), expected, atol=1e-3, rtol=0)
     inverse = fitted.invert(expected).flatten(1)
-    torch.testing.assert_close(
-        inverse, expected.flatten(1) @ whitening.inverse + whitening.mean, atol=1e-4, rtol=0
-    )
+    torch.testing.assert_close(inverse, expected.flatten(1) @ whitening.inverse + whitening.mean, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("n", [30, 120])
@@ -138,9 +134,7 @@ def test_normalize_gives_mean_zero_and_deviation_one():
     images = random_images(50)
     inputs = fit_preprocessing(image_set(images), "normalize").apply(images.double() / 255)
     torch.testing.assert_close(inputs.mean((0, 2, 3)), torch.zeros(3).double(), atol=1e-6, rtol=0)
-    torch.testing.assert_close(
-        inputs.std((0, 2, 3), unbiased=False), torch.ones(3).double(), atol=1e-6, rtol=0
-    )
+    torch.testing.assert_close(inputs.std((0, 2, 3), unbiased=False), torch.ones(3).double(), atol=1e-6, rtol=0)
 
 
 def test_normalize_leaves_a_constant_channel_its_scale():

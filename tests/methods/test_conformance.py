@@ -1,4 +1,4 @@
-"""What every method promises, whichever methods there are: none is named here, a new one is tested unasked."""
+"""What every method promises. None is named here: a new method is tested without being asked."""
 
 import inspect
 import json
@@ -161,7 +161,7 @@ class KilledError(Exception):
 
 
 class Notebook:
-    """A checkpoint in memory that writes every `every`-th state and kills the run at call number `kill_at`."""
+    """A checkpoint in memory: writes every `every`-th state, and kills the run at call number `kill_at`."""
 
     def __init__(self, every: int = 1, kill_at: int | None = None) -> None:
         self.every, self.kill_at = every, kill_at
@@ -212,9 +212,7 @@ def test_an_unknown_hyperparameter_names_the_closest(name: str):
         with pytest.raises(DistailError, match=rf"method {name}: unknown key 'typo'"):
             build_method(name, {"typo": 1})
         return
-    with pytest.raises(
-        DistailError, match=rf"method {name}: unknown key '{known}x'. Did you mean '{known}'\?"
-    ):
+    with pytest.raises(DistailError, match=rf"method {name}: unknown key '{known}x'\. Did you mean '{known}'\?"):
         build_method(name, {known + "x": 1})
 
 

@@ -13,7 +13,7 @@ from distail.problem import Problem
 from tests.methods.tiny import CountedImages, DoubleProblem, tiny_problem
 from tests.reference import dm as reference
 
-GOLDEN_LOSSES = ()
+GOLDEN_LOSSES = (0.5679157277040755, 0.3907297939864427, 0.1924402524540355)
 """First losses on `tiny_problem` in float64 with the settings of `few`; a refactor may not move them."""
 
 
@@ -49,7 +49,7 @@ def test_loss_and_gradient_are_those_of_the_equation(augmentation):
         loss, gradient = method._gradient(problem, images, iteration)
         leaf = images.clone().requires_grad_()
         expected = reference_loss(problem, method, leaf, iteration)
-        torch.testing.assert_close(loss, float(expected), rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(loss, float(expected.detach()), rtol=1e-10, atol=1e-10)
         (expected_gradient,) = torch.autograd.grad(expected, leaf)
         torch.testing.assert_close(gradient, expected_gradient, rtol=1e-10, atol=1e-10)
         assert gradient.abs().max() > 1e-3
@@ -70,7 +70,7 @@ def test_distill_is_sgd_on_that_loss():
 def test_golden_losses():
     losses = []
     few().distill(double_problem(log=lambda step, **figures: losses.append(figures["loss"])))
-    assert losses == pytest.approx(GOLDEN_LOSSES, rel=1e-5)
+    assert losses == pytest.approx(list(GOLDEN_LOSSES), rel=1e-5)
 
 
 def test_float32_follows_float64():
@@ -91,13 +91,13 @@ def test_real_images_of_the_whole_class_leave_nothing_to_match():
 
 
 def test_brings_the_means_nearer_in_networks_it_never_saw():
-    problem = tiny_problem(counts=(20, 12, 4), images_per_class=1)
+    problem = tiny_problem(counts=(20, 12, 4), images_per_class=1, architecture="convnet1-w8")
     method = few(iterations=40, real_batch=20, augmentation="none")
     start, end = Random().distill(problem).images, method.distill(problem).images
     unseen = range(1000, 1005)
     before = sum(method._gradient(problem, start, iteration)[0] for iteration in unseen)
     after = sum(method._gradient(problem, end, iteration)[0] for iteration in unseen)
-    assert after < 0.5 * before
+    assert after < 0.25 * before
 
 
 def test_each_iteration_has_a_new_network_and_batch():
@@ -156,9 +156,7 @@ def test_work_is_what_it_computes(counts, batch):
 
 
 def test_steps_that_diverge_are_a_clear_error():
-    with pytest.raises(
-        DistailError, match=r"dm: the loss became .* in iteration [12].*image_lr \(now 1e\+30\)"
-    ):
+    with pytest.raises(DistailError, match=r"dm: the loss became .* in iteration [12].*image_lr \(now 1e\+30\)"):
         few(image_lr=1e30).distill(tiny_problem(architecture="convnet1-w8-none"))
 
 

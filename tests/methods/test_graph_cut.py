@@ -2,6 +2,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from distail.methods import graph_cut
 from distail.methods.graph_cut import GradientSimilarity, GraphCut, cut
@@ -10,17 +11,15 @@ from tests.methods.tiny import CountedImages, tiny_problem
 from tests.reference import coresets
 
 
-def random_class(
-    seed: int, n: int = 12, features: int = 5, classes: int = 4
-) -> tuple[torch.Tensor, torch.Tensor]:
+def random_class(seed: int, n: int = 12) -> tuple[Tensor, Tensor]:
     """Embeddings and class probabilities of the points of one class."""
     generator = torch.Generator().manual_seed(seed)
-    embeddings = torch.randn(n, features, generator=generator, dtype=torch.float64)
-    logits = 2 * torch.randn(n, classes, generator=generator, dtype=torch.float64)
+    embeddings = torch.randn(n, 5, generator=generator, dtype=torch.float64)
+    logits = 2 * torch.randn(n, 4, generator=generator, dtype=torch.float64)
     return embeddings, logits.softmax(1)
 
 
-def similarity_of(embeddings: torch.Tensor, probabilities: torch.Tensor, label: int) -> GradientSimilarity:
+def similarity_of(embeddings: Tensor, probabilities: Tensor, label: int) -> GradientSimilarity:
     residual = probabilities.clone()
     residual[:, label] -= 1
     return GradientSimilarity(residual, embeddings)

@@ -55,7 +55,5 @@ def test_a_module_that_is_not_there_is_a_clear_error():
 
 
 def test_impossible_values_name_the_method_and_the_key():
-    with pytest.raises(
-        DistailError, match=r"method dm: 'iterations': input should be greater than or equal to 1"
-    ):
+    with pytest.raises(DistailError, match=r"method dm: 'iterations': input should be greater than or equal to 1"):
         build_method("dm", {"iterations": 0})

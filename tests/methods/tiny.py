@@ -1,7 +1,6 @@
 """A long-tailed problem small enough for a laptop's blink, and what tests do with it."""
 
 from collections.abc import Mapping, Sequence
-from types import UnionType
 from typing import Any, get_args
 
 import torch
@@ -13,17 +12,14 @@ from distail.data.preprocess import fit_preprocessing
 from distail.models import Network
 from distail.problem import Problem
 
-torch.set_num_threads(
-    1
-)  # on tensors this small a second thread only waits: fifty times as slow on a busy machine
+# On tensors this small a second thread only waits for the first: on a busy machine, fifty times as long.
+torch.set_num_threads(1)
 
 CHEAP = {"epochs": 2, "iterations": 2, "steps": 2, "experts": 1, "real_batch": 8, "batch_size": 8}
 """Largest value in tests of whole-number hyper-parameters whose names end so."""
 
 
-def tiny_images(
-    counts: Sequence[int] = (9, 4, 1), shape: tuple[int, int, int] = (3, 8, 8), seed: int = 0
-) -> ImageSet:
+def tiny_images(counts: Sequence[int] = (9, 4, 1), shape: tuple[int, int, int] = (3, 8, 8), seed: int = 0) -> ImageSet:
     """Classes of these sizes, apart in their means, in an order that mixes them."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
@@ -61,9 +57,7 @@ def cheap_settings(model: type[BaseModel], cheap: Mapping[str, int] = CHEAP) -> 
     """Settings that make a method quick, found by the names of its hyper-parameters, in nested groups too."""
     settings: dict[str, Any] = {}
     for name, field in model.model_fields.items():
-        options = (
-            get_args(field.annotation) if isinstance(field.annotation, UnionType) else (field.annotation,)
-        )
+        options = (field.annotation, *get_args(field.annotation))
         groups = [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
         if groups and (nested := cheap_settings(groups[0], cheap)):
             settings[name] = nested

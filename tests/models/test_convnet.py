@@ -23,9 +23,7 @@ def count(module: torch.nn.Module) -> int:
         ("convnet5", 128, 2048, 595_200),
     ],
 )
-def test_sizes_of_the_field(
-    architecture: str, side: int, feature_size: int, backbone_parameters: int
-) -> None:
+def test_sizes_of_the_field(architecture: str, side: int, feature_size: int, backbone_parameters: int) -> None:
     network = build_network(architecture, (3, side, side), num_classes=10, seed=0)
     assert network.feature_size == feature_size
     assert count(network) - count(network.classifier) == backbone_parameters
@@ -34,9 +32,7 @@ def test_sizes_of_the_field(
 def plain_convnet3(weights: dict[str, Tensor], images: Tensor) -> Tensor:
     maps = images
     for conv, norm in ((0, 1), (4, 5), (8, 9)):
-        maps = F.conv2d(
-            maps, weights[f"backbone.{conv}.weight"], weights[f"backbone.{conv}.bias"], stride=1, padding=1
-        )
+        maps = F.conv2d(maps, weights[f"backbone.{conv}.weight"], weights[f"backbone.{conv}.bias"], stride=1, padding=1)
         mean = maps.mean((2, 3), keepdim=True)
         variance = ((maps - mean) ** 2).mean((2, 3), keepdim=True)
         scale = weights[f"backbone.{norm}.weight"].view(1, -1, 1, 1)
@@ -52,9 +48,7 @@ def test_convnet3_is_three_blocks_of_convolution_norm_relu_and_average() -> None
     network = build_network("convnet3", (3, 32, 32), num_classes=10, seed=4).double()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
-        for (
-            parameter
-        ) in network.parameters():  # scales and shifts start as ones and zeros, which would hide a swap
+        for parameter in network.parameters():  # scales and shifts start as ones and zeros, which would hide a swap
             parameter += 0.1 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
         images = torch.randn(3, 3, 32, 32, generator=generator, dtype=torch.float64)
         expected = plain_convnet3(dict(network.named_parameters()), images)

@@ -46,9 +46,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
         base = name.split(".")[0]
         return None if base == "unpooled" else SimpleNamespace(fixed_input_size=models[base])
 
-    def create_model(
-        name: str, pretrained: bool, in_chans: int, num_classes: int, **rest: object
-    ) -> nn.Module:
+    def create_model(name: str, pretrained: bool, in_chans: int, num_classes: int, **rest: object) -> nn.Module:
         made.append({"name": name, "pretrained": pretrained, "num_classes": num_classes, **rest})
         if name == "unpooled":
             return Unpooled()
@@ -116,9 +114,7 @@ def test_weights_are_a_function_of_the_seed(calls: list[dict]) -> None:
         ("timm:zzzz", r"timm.list_models\(\) lists"),
     ],
 )
-def test_unknown_names_are_refused_before_anything_is_made(
-    calls: list[dict], name: str, message: str
-) -> None:
+def test_unknown_names_are_refused_before_anything_is_made(calls: list[dict], name: str, message: str) -> None:
     with pytest.raises(DistailError, match=message):
         check_architecture(name)
     assert calls == []
@@ -130,9 +126,7 @@ def test_without_timm_the_error_says_what_to_install(monkeypatch: pytest.MonkeyP
         check_architecture("timm:resnet18")
 
 
-def test_a_broken_timm_is_reported_like_a_missing_one(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_broken_timm_is_reported_like_a_missing_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "timm.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "timm", raising=False)

@@ -17,7 +17,7 @@ def herding(points: Tensor, count: int) -> list[int]:
         for i in picked:
             wanted = wanted - points[i]
         free = [i for i in range(len(points)) if i not in picked]
-        picked.append(min(free, key=lambda i: float((points[i] - wanted).norm())))  # noqa: B023  used at once
+        picked.append(min(free, key=lambda i: float((points[i] - wanted).norm())))
     return picked
 
 

@@ -14,8 +14,6 @@ def loss(features: Callable[[Tensor], Tensor], real: Sequence[Tensor], synthetic
     total = torch.zeros((), dtype=torch.float64)
     for real_of_class, synthetic_of_class in zip(real, synthetic, strict=True):
         real_mean = sum(features(image[None])[0] for image in real_of_class) / len(real_of_class)
-        synthetic_mean = sum(features(image[None])[0] for image in synthetic_of_class) / len(
-            synthetic_of_class
-        )
+        synthetic_mean = sum(features(image[None])[0] for image in synthetic_of_class) / len(synthetic_of_class)
         total = total + ((real_mean - synthetic_mean) ** 2).sum()
     return total

@@ -1,4 +1,4 @@
-"""Supervised training written out: SGD with momentum and weight decay, as the field's evaluation code does it."""
+"""Supervised training written out: cross-entropy, SGD with momentum and weight decay."""
 
 from collections.abc import Callable, Sequence
 
@@ -44,7 +44,7 @@ def train(
         for step, (images, probabilities) in enumerate(batches):
             loss = cross_entropy(network(images), probabilities)
             optimizer.step(loss, learning_rate(epoch, step))
-            total, count = total + float(loss) * len(images), count + len(images)
+            total, count = total + float(loss.detach()) * len(images), count + len(images)
         losses.append(total / count)
         if epoch == forget_after:
             optimizer.forget()

@@ -24,9 +24,7 @@ def fit(pixels: Tensor, eps: float = 0.1) -> Whitening:
         covariance += torch.outer(row - mean, row - mean)
     variances, vectors = torch.linalg.eigh(covariance / max(len(flat) - 1, 1))
     deviation = (variances.clamp(min=0) + eps).sqrt()
-    return Whitening(
-        mean, vectors @ torch.diag(1 / deviation) @ vectors.T, vectors @ torch.diag(deviation) @ vectors.T
-    )
+    return Whitening(mean, vectors @ torch.diag(1 / deviation) @ vectors.T, vectors @ torch.diag(deviation) @ vectors.T)
 
 
 def whiten(image: Tensor, whitening: Whitening) -> Tensor:

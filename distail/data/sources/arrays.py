@@ -68,9 +68,7 @@ def _scale(array: np.ndarray, origin: str) -> float:
     lowest, highest = float(array.min()), float(array.max())
     # NaN and infinity both survive into the extremes, so that no pass over the array is needed for them.
     if not (np.isfinite(lowest) and np.isfinite(highest)):
-        raise DistailError(
-            f"{origin}: the images hold NaN or infinite pixels. Repair them or save uint8 images."
-        )
+        raise DistailError(f"{origin}: the images hold NaN or infinite pixels. Repair them or save uint8 images.")
     if lowest < 0 or highest > 255:
         raise DistailError(
             f"{origin}: pixels run from {lowest:g} to {highest:g}. "

@@ -53,9 +53,7 @@ def choose_columns(schema: pa.Schema, origin: str) -> Columns:
     labels = [name for name in _label_candidates(schema, features) if name != image]
     label = _choose(schema, labels, LABEL_NAMES, "label", origin)
     names = _feature(features, label).get("names")
-    return Columns(
-        image, label, tuple(str(name) for name in names) if isinstance(names, list) and names else None
-    )
+    return Columns(image, label, tuple(str(name) for name in names) if isinstance(names, list) and names else None)
 
 
 def _features(schema: pa.Schema) -> dict[str, object]:
@@ -102,9 +100,7 @@ def _is_label(kind: pa.DataType) -> bool:
     return any(test(kind) for test in tests)
 
 
-def _choose(
-    schema: pa.Schema, candidates: list[str], common: frozenset[str], wanted: str, origin: str
-) -> str:
+def _choose(schema: pa.Schema, candidates: list[str], common: frozenset[str], wanted: str, origin: str) -> str:
     if wanted in candidates:
         return wanted
     usual = [name for name in candidates if name.lower() in common]
@@ -134,9 +130,7 @@ def image_items(column: pa.Array, *, follow_paths: bool) -> list[Undecoded]:
     items: list[Undecoded] = parts["bytes"].to_pylist()
     if follow_paths and "path" in parts:
         paths = parts["path"].to_pylist()
-        items = [
-            Path(path) if item is None and path else item for item, path in zip(items, paths, strict=True)
-        ]
+        items = [Path(path) if item is None and path else item for item, path in zip(items, paths, strict=True)]
     return items
 
 

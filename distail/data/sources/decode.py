@@ -102,17 +102,19 @@ def decode_images(
                     sizes[outcome.size] += 1
                 position += 1
             advance(len(batch))
-    if not kept:
-        raise DistailError(
-            f"{origin}: none of the {total} images can be read; the first: {failures[0][1]}. "
-            "Check that the files are complete image files."
-        )
+    _require_any(len(kept), failures, origin)
     return DecodedImages(store.pixels, np.asarray(kept, dtype=np.int64), tuple(failures), dict(sizes))
 
 
-def in_batches(
-    items: Sequence[Undecoded] | np.ndarray, length: int = BATCH_ROWS
-) -> Iterator[Sequence[Undecoded]]:
+def _require_any(num_kept: int, failures: Sequence[tuple[int, str]], origin: str) -> None:
+    if num_kept == 0:
+        raise DistailError(
+            f"{origin}: none of the {len(failures)} images can be read; the first: {failures[0][1]}. "
+            "Check that the files are complete image files."
+        )
+
+
+def in_batches(items: Sequence[Undecoded] | np.ndarray, length: int = BATCH_ROWS) -> Iterator[Sequence[Undecoded]]:
     """Cuts a sequence into consecutive pieces of `length`; the last may be shorter."""
     for begin in range(0, len(items), length):
         yield list(items[begin : begin + length])
@@ -170,9 +172,7 @@ def _gray_or_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         return _from_deep_gray(image)
     if image.mode == "F":
-        raise ValueError(
-            "its pixels are floating-point numbers without a known scale; save it with 8 or 16 bits"
-        )
+        raise ValueError("its pixels are floating-point numbers without a known scale; save it with 8 or 16 bits")
     if image.mode in ("P", "PA"):
         # Straight to RGB, Pillow warns about palettes whose transparency is a list.
         image = image.convert("RGBA")
@@ -182,9 +182,7 @@ def _gray_or_rgb(image: Image.Image) -> Image.Image:
 def _from_deep_gray(image: Image.Image) -> Image.Image:
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
-        raise ValueError(
-            "its pixels lie outside 0..65535, so their scale is unknown; save it with 8 or 16 bits"
-        )
+        raise ValueError("its pixels lie outside 0..65535, so their scale is unknown; save it with 8 or 16 bits")
     return Image.fromarray(np.rint(values / 257).astype(np.uint8))
 
 

@@ -83,9 +83,7 @@ def open_folder(origin: str, folder: Path) -> FolderSource:
     for found in split_folders:
         split = canonical_split(found.name)
         if split in roots:
-            raise DistailError(
-                f"{origin}: {roots[split].name} and {found.name} are the same split. Keep one of them."
-            )
+            raise DistailError(f"{origin}: {roots[split].name} and {found.name} are the same split. Keep one of them.")
         roots[split] = found
     return FolderSource(origin, roots)
 
@@ -95,18 +93,13 @@ def _why_no_classes(origin: str, folder: Path) -> str:
     if {"dataset_info.json", "dataset_dict.json", "state.json"} & set(names):
         return f"{origin} was written by save_to_disk of the datasets library. Name it as hf:{folder}."
     if any(Path(name).suffix.lower() in IMAGE_SUFFIXES for name in names):
-        return (
-            f"{origin} holds images, but no class folders. "
-            "Put the images of each class in a folder of its name."
-        )
+        return f"{origin} holds images, but no class folders. Put the images of each class in a folder of its name."
     if names:
         return (
             f"{origin} holds neither class folders nor Parquet files. "
             "Name a folder with one sub-folder of images a class."
         )
-    return (
-        f"{origin} is an empty folder. Name one with one sub-folder of images a class, or with Parquet files."
-    )
+    return f"{origin} is an empty folder. Name one with one sub-folder of images a class, or with Parquet files."
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

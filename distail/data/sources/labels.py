@@ -34,9 +34,7 @@ def encode_labels(
     if missing.any():
         raise DistailError(f"{origin}: no label in {_rows(missing)}. Label these images or remove them.")
     if values.dtype.kind in "OUST":
-        return _encode_strings(
-            np.asarray([_text(value) for value in values.tolist()], dtype=object), names, origin
-        )
+        return _encode_strings(np.asarray([_text(value) for value in values.tolist()], dtype=object), names, origin)
     if values.dtype.kind == "f":
         odd = ~np.isfinite(values) | (values != np.floor(values))
         if odd.any():
@@ -44,9 +42,7 @@ def encode_labels(
                 f"{origin}: the label is no whole number in {_rows(odd)}. Labels name classes: use integers."
             )
     elif values.dtype.kind not in "biu":
-        raise DistailError(
-            f"{origin}: labels of type {values.dtype} are not understood. Use integers or strings."
-        )
+        raise DistailError(f"{origin}: labels of type {values.dtype} are not understood. Use integers or strings.")
     return _encode_integers(values, names, origin)
 
 

@@ -72,17 +72,14 @@ class NpzSource(Source):
             labels = labels[:, 0]
         if labels.ndim != 1:
             raise DistailError(
-                f"{self.origin}: labels '{key}' have shape {labels.shape}. "
-                "Save one class an image, as (n,) or (n, 1)."
+                f"{self.origin}: labels '{key}' have shape {labels.shape}. Save one class an image, as (n,) or (n, 1)."
             )
         names = texts(self._array(self._name_key)) if self._name_key else None
         return encode_labels(labels, np.zeros(len(labels), dtype=bool), names, self.origin)
 
     def _opened(self) -> np.lib.npyio.NpzFile:
         if not zipfile.is_zipfile(self._path):
-            raise DistailError(
-                f"{self._path} is not an .npz archive, or an incomplete one. Write it with numpy.savez."
-            )
+            raise DistailError(f"{self._path} is not an .npz archive, or an incomplete one. Write it with numpy.savez.")
         return np.load(self._path, allow_pickle=False)
 
     def _array(self, key: str) -> np.ndarray:
@@ -94,9 +91,7 @@ class NpzSource(Source):
                 raise ValueError("it is a file of another kind")  # NumPy hands those out as bytes
         except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
             if "allow_pickle" in str(error):
-                reason = (
-                    "it holds Python objects, which could run code and are never loaded; save a plain array"
-                )
+                reason = "it holds Python objects, which could run code and are never loaded; save a plain array"
             else:
                 reason = f"{error}; the file is damaged, write it again"
             raise DistailError(f"{self._path}: the array '{key}' cannot be read: {reason}.") from error
@@ -107,8 +102,7 @@ def _find_keys(files: list[str], origin: str) -> dict[str, _Keys]:
     images, labels = _by_split(files, IMAGE_KEYS, origin), _by_split(files, LABEL_KEYS, origin)
     keys = {split: _Keys(images[split], labels[split]) for split in images if split in labels}
     lonely = sorted(
-        {*images.values(), *labels.values()}
-        - {key for pair in keys.values() for key in (pair.images, pair.labels)}
+        {*images.values(), *labels.values()} - {key for pair in keys.values() for key in (pair.images, pair.labels)}
     )
     if not keys or lonely:
         missing = f"'{lonely[0]}' has no partner" if lonely else "no images and labels"

@@ -41,9 +41,7 @@ class ParquetSource(Source):
         decoded = decode_images(
             self._batches(split), len(labels), image_size=image_size, origin=self.origin, progress=progress
         )
-        unreadable = tuple(
-            UnreadableImage(self._where(split, row), reason) for row, reason in decoded.failures
-        )
+        unreadable = tuple(UnreadableImage(self._where(split, row), reason) for row, reason in decoded.failures)
         return RawSplit(decoded.pixels, labels[decoded.kept], names, unreadable, decoded.sizes)
 
     def _columns(self, split: str) -> Columns:

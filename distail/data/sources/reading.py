@@ -77,9 +77,7 @@ def read_test_source(
     return _read(opened, found, tuple(class_names), image_size, strict, progress or SilentProgress())
 
 
-def load(
-    source: str | Path, split: str = "train", image_size: int | tuple[int, int] | None = None
-) -> ImageSet:
+def load(source: str | Path, split: str = "train", image_size: int | tuple[int, int] | None = None) -> ImageSet:
     """The images of one split; see `read_source` for the arguments and errors."""
     return read_source(source, split, image_size=image_size).images
 
@@ -132,8 +130,7 @@ def _checked_size(image_size: int | tuple[int, int] | None) -> tuple[int, int] |
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     if min(height, width) < MIN_IMAGE_SIZE:
         raise DistailError(
-            f"Image size {height}x{width} is too small: the networks need at least "
-            f"{MIN_IMAGE_SIZE} pixels a side."
+            f"Image size {height}x{width} is too small: the networks need at least {MIN_IMAGE_SIZE} pixels a side."
         )
     return height, width
 

@@ -20,11 +20,7 @@ def test_class_folders_are_sorted_and_so_are_their_files(tmp_path):
 
 
 @settings(max_examples=15, deadline=None)
-@given(
-    images=hnp.arrays(
-        np.uint8, st.tuples(st.integers(2, 5), st.integers(8, 11), st.integers(8, 11), st.just(3))
-    )
-)
+@given(images=hnp.arrays(np.uint8, st.tuples(st.integers(2, 5), st.integers(8, 11), st.integers(8, 11), st.just(3))))
 def test_png_files_come_back_exactly(images, tmp_path_factory):
     root = write_folder(tmp_path_factory.mktemp("folder"), {"a": images[:1], "b": images[1:]})
     loaded = load(root)

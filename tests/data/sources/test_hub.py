@@ -78,9 +78,7 @@ def test_fine_labels_are_preferred_and_others_are_ambiguous(tmp_path):
     both.save_to_disk(tmp_path / "fine")
     assert load(f"hf:{tmp_path / 'fine'}").class_names == NAMES
     both.rename_column("fine_label", "small_label").save_to_disk(tmp_path / "unclear")
-    with pytest.raises(
-        DistailError, match="several columns could hold the labels: small_label, coarse_label"
-    ):
+    with pytest.raises(DistailError, match="several columns could hold the labels: small_label, coarse_label"):
         load(f"hf:{tmp_path / 'unclear'}")
 
 
@@ -126,9 +124,7 @@ def test_code_of_a_dataset_is_refused_by_old_versions_too(monkeypatch):
     assert asked == [{"trust_remote_code": False}]
 
 
-@pytest.mark.parametrize(
-    "error", [ConnectionError("no route\nto host"), FileNotFoundError("gone"), ValueError()]
-)
+@pytest.mark.parametrize("error", [ConnectionError("no route\nto host"), FileNotFoundError("gone"), ValueError()])
 def test_a_failure_says_what_to_do(monkeypatch, error):
     def load_dataset(name, config, **options):
         raise error

@@ -84,9 +84,7 @@ def test_a_string_label_outside_the_class_names_is_an_error(tmp_path):
 
 
 def test_test_labels_that_miss_the_last_class_follow_the_training_names(tmp_path):
-    path = save(
-        tmp_path, x_train=pixels(4), y_train=np.array([0, 1, 2, 2]), x_test=pixels(2), y_test=np.array([0, 1])
-    )
+    path = save(tmp_path, x_train=pixels(4), y_train=np.array([0, 1, 2, 2]), x_test=pixels(2), y_test=np.array([0, 1]))
     assert load(path, "test").class_names == ("0", "1", "2")
 
 

@@ -81,9 +81,7 @@ def test_a_class_label_column_beats_other_integers(tmp_path):
 
 def test_malformed_hugging_face_metadata_is_ignored(tmp_path):
     for number, metadata in enumerate(("not json", "[]", '{"info": {"features": {"label": 3}}}')):
-        table = hugging_face_table(encoded_images(2), [1, 0]).replace_schema_metadata(
-            {"huggingface": metadata}
-        )
+        table = hugging_face_table(encoded_images(2), [1, 0]).replace_schema_metadata({"huggingface": metadata})
         assert load(write_parquet(tmp_path / f"{number}.parquet", table)).class_names == ("0", "1")
 
 

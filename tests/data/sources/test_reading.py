@@ -90,9 +90,7 @@ def test_a_home_folder_is_found(flat, monkeypatch):
 
 
 def test_a_missing_source_lists_the_forms_and_the_nearest_name(flat, monkeypatch):
-    with pytest.raises(
-        DistailError, match=r"no source .*Did you mean 'birds'\? A source is one of: digits.*hf:"
-    ):
+    with pytest.raises(DistailError, match=r"no source .*Did you mean 'birds'\? A source is one of: digits.*hf:"):
         load(flat.with_name("brids"))
     with pytest.raises(DistailError, match=r"no source .*/nowhere/at/all'. A source is one of"):
         load(flat / "nowhere" / "at" / "all")

@@ -10,8 +10,8 @@ from typing import Any
 from distail.artifact import read_json, write_json
 from distail.distilled import StoredBytes
 from distail.errors import DistailError
-from distail.evaluate.fairness import Fairness
-from distail.evaluate.metrics import SCALAR_SCORES, Scores, Summary, summarise
+from distail.evaluation.fairness import Fairness
+from distail.evaluation.metrics import SCALAR_SCORES, Scores, Summary, summarise
 
 FILE_NAME = "evaluation.json"
 
@@ -132,7 +132,7 @@ def load_evaluation(path: Path) -> Evaluation:
             fairness={name: Fairness(**scores) for name, scores in values["fairness"].items()},
             provenance=values["provenance"],
         )
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise DistailError(f"{path} is no evaluation of distail ({error}). Score the run again.") from None
 
 

@@ -6,7 +6,7 @@ The test set is touched in one place, after training has ended. Epochs are selec
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,11 +16,11 @@ from torch import Tensor
 from distail.data.image_set import ImageSet, require_same_classes
 from distail.distilled import DistilledSet, StoredBytes
 from distail.errors import DistailError
-from distail.evaluate.evaluation import Evaluation, StudentScore
-from distail.evaluate.fairness import Fairness, fairness
-from distail.evaluate.metrics import score_logits
-from distail.evaluate.recipe import EvaluationRecipe
-from distail.learn.labels import effective_protocol
+from distail.evaluation.fairness import Fairness, fairness
+from distail.evaluation.metrics import score_logits
+from distail.evaluation.recipe import EvaluationRecipe
+from distail.evaluation.result import Evaluation, StudentScore
+from distail.learn.labels import effective_protocol, require_teacher
 from distail.learn.student import Classroom, train_student
 from distail.models.network import Network
 from distail.models.saved import SavedNetwork
@@ -55,10 +55,11 @@ class Scoring:
     recipe: EvaluationRecipe
     train: ImageSet | None = None
     teacher: SavedNetwork | None = None
-    runtime: Runtime = Runtime()
-    progress: Progress = SilentProgress()
+    runtime: Runtime = field(default_factory=Runtime)
+    progress: Progress = field(default_factory=SilentProgress)
 
     def __post_init__(self) -> None:
+        require_teacher(self.recipe.labels, self.teacher)
         require_same_classes(self.distilled.class_names, "the distilled set", self.test.class_names, "the test data")
         self.test.require_no_empty_class()
         if self.test.image_shape != self.distilled.image_shape:
@@ -214,9 +215,7 @@ def _selection(scoring: Scoring, classroom: Classroom, recipe: TrainRecipe, seed
     held_out = scoring.train.subset(validation_split(scoring.train, seed)[1])
 
     def balanced_accuracy(network: Network) -> float:
-        saved = SavedNetwork(
-            network, "", held_out.image_shape, classroom.class_names, classroom.preprocessing, {}
-        )
+        saved = SavedNetwork(network, "", held_out.image_shape, classroom.class_names, classroom.preprocessing, {})
         with scoring.runtime.autocast():
             predicted = saved.predict_logits(held_out.images).argmax(dim=1).cpu()
         hits = (predicted == held_out.labels).double()
@@ -236,7 +235,12 @@ def _fairness(
         return sum(own) / len(own)
 
     return {
-        name: fairness(accuracy("full", name), accuracy(hard, name), accuracy("distilled", name), accuracy("random", name))
+        name: fairness(
+            accuracy("full", name),
+            accuracy(hard, name),
+            accuracy("distilled", name),
+            accuracy("random", name),
+        )
         for name in architectures
     }
 
@@ -244,7 +248,11 @@ def _fairness(
 def _provenance(scoring: Scoring) -> dict[str, Any]:
     return {
         "recipe": scoring.recipe.model_dump(mode="json"),
-        "test": {"origin": scoring.test.origin, "images": len(scoring.test), "sha256": scoring.test.content_hash},
+        "test": {
+            "origin": scoring.test.origin,
+            "images": len(scoring.test),
+            "sha256": scoring.test.content_hash,
+        },
         "train_sha256": scoring.train.content_hash if scoring.train else None,
         "std": "sample standard deviation over seeds",
         "set": scoring.distilled.provenance,

@@ -1,0 +1,29 @@
+import pytest
+
+from distail.errors import DistailError, did_you_mean
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("hering", ["random", "herding", "dm"], "Did you mean 'herding'?"),
+        ("iteration", ("iterations", "image_lr"), "Did you mean 'iterations'?"),
+        ("xyz", ["random", "dm"], "Choose one of: dm, random."),  # sorted, however they were given
+        ("", ["b", "a"], "Choose one of: a, b."),
+        ("anything", [], "There is nothing to choose from."),
+    ],
+)
+def test_the_closest_is_suggested_or_all_are_listed(name, options, expected):
+    assert did_you_mean(name, options) == expected
+
+
+def test_options_may_be_anything_that_can_be_gone_through():
+    assert did_you_mean("fsat", {"fast": 1, "slow": 2}) == "Did you mean 'fast'?"
+    assert did_you_mean("fsat", (name for name in ("slow", "fast"))) == "Did you mean 'fast'?"
+
+
+def test_bad_input_is_not_a_bug():
+    """Callers that catch programming errors must not swallow it, nor the other way round."""
+    assert issubclass(DistailError, Exception)
+    assert not issubclass(DistailError, (ValueError, TypeError, RuntimeError, OSError, AssertionError))
+    assert str(DistailError("what to do")) == "what to do"

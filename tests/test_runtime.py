@@ -1,0 +1,86 @@
+import json
+
+import pytest
+import torch
+
+from distail import runtime
+from distail.errors import DistailError
+from distail.runtime import Runtime, available_memory_bytes, hardware_name, resolve_runtime
+
+
+@pytest.fixture
+def no_accelerator(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_a_device_that_is_not_there_is_a_clear_error(no_accelerator, device):
+    with pytest.raises(DistailError, match=f"'{device}' is not available.*--device cpu"):
+        resolve_runtime(device)
+
+
+def test_auto_picks_what_is_there(no_accelerator, monkeypatch):
+    assert resolve_runtime().device == "cpu"
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert resolve_runtime().device == "mps"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(runtime, "_has_fast_bf16", lambda device: device == "cuda")
+    assert resolve_runtime() == Runtime("cuda", "bf16")
+    assert resolve_runtime("cpu").device == "cpu"
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_auto_precision_follows_the_hardware(no_accelerator, monkeypatch, fast):
+    monkeypatch.setattr(runtime, "_has_fast_bf16", lambda device: fast)
+    assert resolve_runtime("auto", "auto") == Runtime("cpu", "bf16" if fast else "fp32")
+    assert resolve_runtime("cpu", "fp32") == Runtime("cpu", "fp32")
+    assert resolve_runtime("cpu", "bf16") == Runtime("cpu", "bf16")
+
+
+def test_auto_is_resolved_on_this_machine():
+    resolved = resolve_runtime()
+    assert resolved.device in ("cpu", "cuda", "mps")
+    assert resolved.precision in ("fp32", "bf16")
+    assert resolve_runtime(resolved.device, resolved.precision) == resolved
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
+def test_autocast_decides_the_type_of_products(precision, dtype):
+    matrix, chosen = torch.eye(3, requires_grad=True), Runtime("cpu", precision)
+    for _ in range(2):
+        with chosen.autocast():
+            product = matrix @ matrix
+        assert product.dtype == dtype
+    product.float().sum().backward()
+    assert matrix.grad.dtype == torch.float32
+    assert (torch.eye(3) @ torch.eye(3)).dtype == torch.float32
+
+
+def test_memory_is_measured():
+    assert 0 < available_memory_bytes("cpu") < 2**50
+    chosen = Runtime()
+    chosen.reset_peak_memory()
+    before = chosen.peak_memory_bytes()
+    assert 10 * 2**20 < before < 2**50
+    torch.ones(1)
+    assert chosen.peak_memory_bytes() >= before
+
+
+def test_memory_where_free_pages_are_not_told(monkeypatch):
+    pages = {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}
+
+    def sysconf(name):
+        if name not in pages:
+            raise ValueError("unrecognized configuration name")
+        return pages[name]
+
+    monkeypatch.setattr(runtime.os, "sysconf", sysconf)
+    assert available_memory_bytes("cpu") == 4_096_000
+
+
+def test_the_hardware_has_a_name():
+    name = hardware_name("cpu")
+    assert json.loads(json.dumps(name)) == name
+    assert "\n" not in name
+    assert int(name.removesuffix(" cores").rsplit(" ", 1)[1]) >= 1
