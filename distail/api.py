@@ -23,6 +23,7 @@ def distill(
     *,
     images_per_class: int = 10,
     imbalance: float | None = None,
+    holdout: float | None = None,
     image_size: int | None = None,
     preprocessing: str = "normalize",
     architecture: str = "convnet3",
@@ -41,6 +42,7 @@ def distill(
         method: a built-in method's name, or the module path of one of your own.
         images_per_class: synthetic images of each class (IPC).
         imbalance: make the data long-tailed first, by a factor (100) or its inverse (0.01).
+        holdout: fraction of each class set aside for testing first, for sources without a test split.
         out: folder to keep the run in; nothing is written when omitted.
         resume: go on with the killed run in `out`.
         progress: how to report; silent when omitted.
@@ -49,12 +51,11 @@ def distill(
     Raises:
         DistailError: bad input of any kind; the message says what to do.
     """
-    in_memory = isinstance(source, ImageSet)
     origin = source.origin if isinstance(source, ImageSet) else str(source)
     recipe = parse_config(
         Recipe,
         {
-            "data": {"source": origin, "imbalance": imbalance, "image_size": image_size},
+            "data": {"source": origin, "imbalance": imbalance, "holdout": holdout, "image_size": image_size},
             "method": method,
             "settings": settings,
             "images_per_class": images_per_class,
@@ -66,7 +67,9 @@ def distill(
         },
         "distail.distill",
     )
-    training = pipeline.long_tailed(source, imbalance) if in_memory and isinstance(source, ImageSet) else None
+    training = (
+        pipeline.training_images(source, imbalance=imbalance, holdout=holdout) if isinstance(source, ImageSet) else None
+    )
     return pipeline.distill(recipe, out=out, resume=resume, training=training, progress=progress)
 
 

@@ -15,10 +15,11 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from distail.data.holdout import hold_out
 from distail.data.image_set import ImageSet
 from distail.data.long_tail import make_long_tailed
 from distail.data.preprocess import fit_preprocessing
-from distail.data.sources import read_source
+from distail.data.sources import load, read_source
 from distail.distilled import DistilledSet, load_distilled
 from distail.errors import DistailError
 from distail.estimate import require_memory
@@ -32,6 +33,9 @@ from distail.report.picture import image_grid
 from distail.run_folder import FileCheckpoint, MetricsLog, RunFolder
 from distail.runtime import resolve_runtime
 
+HOLDOUT_SEED = 0
+"""The held-out test images do not depend on the run's seed, so that all runs on a source are tested alike."""
+
 
 @dataclass(frozen=True, eq=False)
 class TrainingImages:
@@ -40,14 +44,16 @@ class TrainingImages:
     Attributes:
         images: long-tailed, as the method will see them.
         kept: their positions in the source, or None where all were kept.
+        source_hash: content hash of the whole source, which a test set must not have.
     """
 
     images: ImageSet
     kept: Int64[Tensor, " n"] | None = None
+    source_hash: str | None = None
 
 
 def load_training_images(data: DataRecipe, progress: Progress | None = None) -> TrainingImages:
-    """Reads the source's training split and gives it the long tail asked for.
+    """Reads the source's training split, sets test images aside if asked to, and makes it long-tailed if asked to.
 
     Raises:
         DistailError: the source cannot be read, or a class would be empty.
@@ -55,16 +61,45 @@ def load_training_images(data: DataRecipe, progress: Progress | None = None) -> 
     contents = read_source(data.source, "train", image_size=data.image_size, strict=data.strict, progress=progress)
     for unreadable in contents.unreadable:
         (progress or SilentProgress()).say(f"left out, unreadable: {unreadable.where} ({unreadable.reason})")
-    return long_tailed(contents.images, data.imbalance)
+    return training_images(contents.images, imbalance=data.imbalance, holdout=data.holdout)
 
 
-def long_tailed(images: ImageSet, imbalance: float | None) -> TrainingImages:
-    """Gives images the long tail asked for; their own distribution with None."""
-    images.require_no_empty_class()
-    if imbalance is None:
-        return TrainingImages(images)
-    tail = make_long_tailed(images, imbalance)
-    return TrainingImages(tail.images, tail.indices)
+def training_images(
+    source: ImageSet, *, imbalance: float | None = None, holdout: float | None = None
+) -> TrainingImages:
+    """The part of a source that methods may see: without the held-out images, with the long tail asked for."""
+    source.require_no_empty_class()
+    kept = None
+    if holdout is not None:
+        kept = hold_out(source, holdout, HOLDOUT_SEED, "test").rest
+    images = source if kept is None else source.subset(kept)
+    if imbalance is not None:
+        tail = make_long_tailed(images, imbalance)
+        images, kept = tail.images, tail.indices if kept is None else kept[tail.indices]
+    return TrainingImages(images, kept, source.content_hash)
+
+
+def held_out_images(data: DataRecipe, image_size: tuple[int, int], source_hash: str | None = None) -> ImageSet:
+    """The test images of a source: those set aside when distilling, or its own test split.
+
+    Args:
+        data: the source and what was done to it.
+        image_size: (height, width).
+        source_hash: content hash of the source when it was split, where known.
+
+    Raises:
+        DistailError: nothing was set aside and the source has no test split; or something was, and the source has
+            changed since.
+    """
+    if data.holdout is None:
+        return load(data.source, "test", image_size=image_size)
+    source = load(data.source, image_size=image_size)
+    if source_hash not in (None, source.content_hash):
+        raise DistailError(
+            f"{data.source} has changed since the set was made from it, so images set aside now may be among those "
+            "that the set was made from. Name other held-out images with --test."
+        )
+    return source.subset(hold_out(source, data.holdout, HOLDOUT_SEED, "test").held_out)
 
 
 def distill(
@@ -192,6 +227,7 @@ def _provenance(
     return {
         "recipe": recipe.model_dump(mode="json"),
         "data_sha256": training.images.content_hash,
+        "source_sha256": training.source_hash,
         "class_counts": list(training.images.class_counts),
         "real_images": None if real is None else real.tolist(),
         "distill_seconds": seconds,

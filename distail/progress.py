@@ -96,13 +96,13 @@ class BarProgress(Progress):
         from rich.progress import Progress as RichProgress
 
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[figures]}", markup=False),
         )
         with RichProgress(*columns, console=self._console, transient=True) as bars:
             bar = bars.add_task(title, total=total, completed=done, figures="")

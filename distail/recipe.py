@@ -20,6 +20,8 @@ class DataRecipe(Config):
     """digits, a folder, a .parquet or .npz file, or hf:NAME."""
     imbalance: float | None = Field(default=None, gt=0)
     """Imbalance factor of the exponential long tail, 100 or 0.01; the data's own distribution when omitted."""
+    holdout: float | None = Field(default=None, gt=0, lt=1)
+    """Fraction of each class set aside for testing before anything else, for sources without a test split."""
     image_size: int | None = Field(default=None, ge=8)
     """Side in pixels that images are resized to; needed where sizes differ."""
     strict: bool = False

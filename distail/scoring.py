@@ -15,8 +15,9 @@ from distail.evaluation.recipe import EvaluationRecipe
 from distail.evaluation.result import Evaluation
 from distail.learn.student import Classroom
 from distail.models.saved import load_network
-from distail.pipeline import long_tailed, training_images_of
+from distail.pipeline import held_out_images, training_images, training_images_of
 from distail.progress import Progress, SilentProgress
+from distail.recipe import DataRecipe
 from distail.runtime import DeviceName, PrecisionName, Runtime, resolve_runtime
 from distail.training.recipe import LabelProtocol
 
@@ -37,8 +38,8 @@ class TrainingSource:
         """The long-tailed training images."""
         if self.source is None:
             return training_images_of(distilled, progress).images
-        size = distilled.image_shape[1:]
-        return long_tailed(load(self.source, image_size=size), self.imbalance).images
+        size = (distilled.image_shape[1], distilled.image_shape[2])
+        return training_images(load(self.source, image_size=size), imbalance=self.imbalance).images
 
 
 def open_set(target: str | Path, like: str | Path | None = None) -> DistilledSet:
@@ -72,6 +73,7 @@ def open_classroom(
     runtime: Runtime,
     *,
     imbalance: float | None = None,
+    holdout: float | None = None,
     labels: LabelProtocol = "static",
     teacher: str | Path | None = None,
 ) -> Classroom:
@@ -81,13 +83,15 @@ def open_classroom(
         DistailError: it is neither, or soft labels or a long tail are asked of something that has none.
     """
     if _is_distilled(Path(target)):
-        if imbalance is not None:
-            raise DistailError(f"--imbalance is for image sources, but {target} is a distilled set. Leave it out.")
+        if imbalance is not None or holdout is not None:
+            raise DistailError(
+                f"--imbalance and --holdout are for image sources, but {target} is a distilled set. Leave them out."
+            )
         network = load_network(Path(teacher)) if teacher else None
         return Classroom.of_distilled(load_distilled(target), labels, runtime, network)
     if labels == "teacher":
         raise DistailError(f"{target} holds real images, which bring their own labels. Leave out --labels teacher.")
-    images = long_tailed(load(str(target)), imbalance).images
+    images = training_images(load(target), imbalance=imbalance, holdout=holdout).images
     return Classroom.of_images(images, fit_preprocessing(images, "normalize"), runtime)
 
 
@@ -146,8 +150,13 @@ def score(
 
 
 def _test_images(distilled: DistilledSet, test: str | Path | None) -> ImageSet:
+    """Held-out images: of the source named, or of the set's own source, whose training images never count as such."""
+    size = (distilled.image_shape[1], distilled.image_shape[2])
     recipe = distilled.provenance.get("recipe", {})
-    source = test or recipe.get("test") or recipe.get("data", {}).get("source")
-    if source is None:
+    test = test or recipe.get("test")
+    own = DataRecipe(**recipe["data"]) if "data" in recipe else None
+    if own is not None and str(test or own.source) == own.source:
+        return held_out_images(own, size, distilled.provenance.get("source_sha256"))
+    if test is None:
         raise DistailError("The set does not say where its data came from. Name held-out images with --test SOURCE.")
-    return load_test(source, image_size=distilled.image_shape[1:])
+    return load_test(test, image_size=size, class_names=distilled.class_names)

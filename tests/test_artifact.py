@@ -292,7 +292,7 @@ def test_exchanged_tensors_are_noticed(tmp_path):
         {"a": torch.arange(4.0), "b": torch.ones(4), "c": torch.zeros(0)},
     ):
         safetensors.torch.save_file(tensors, tmp_path / "file", metadata=metadata)
-        with pytest.raises(DistailError, match="altered since it was written.*untouched copy"):
+        with pytest.raises(DistailError, match=r"altered since it was written.*untouched copy"):
             read_tensors(tmp_path / "file", KIND)
 
 

@@ -25,6 +25,7 @@ data_recipes = st.builds(
     DataRecipe,
     source=words,
     imbalance=st.none() | positive,
+    holdout=st.none() | st.floats(0, 1, exclude_min=True, exclude_max=True),
     image_size=st.none() | st.integers(8, 999),
     strict=st.booleans(),
 )
@@ -107,6 +108,7 @@ def test_the_text_keeps_the_order_of_the_fields():
         ("preprocessing: zka", "'preprocessing': input should be 'none', 'normalize' or 'zca'"),
         ("data: {source: a, imbalance: .nan}", r"'data\.imbalance': input should be a finite number"),
         ("data: {source: a, imbalance: -1}", r"'data\.imbalance': input should be greater than 0"),
+        ("data: {source: a, holdout: 1}", r"'data\.holdout': input should be less than 1"),
         ("data: {source: a, image_size: 7}", r"'data\.image_size': input should be greater than or equal to 8"),
         ("data: {}", r"'data\.source': field required"),
         ("method: ''", "'method': .*name a method"),

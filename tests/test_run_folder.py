@@ -45,7 +45,7 @@ def test_a_new_or_empty_folder_is_claimed(tmp_path, exists):
 def test_foreign_files_are_not_touched(tmp_path, name, resume):
     (tmp_path / name).write_text("precious")
     before = contents(tmp_path)
-    with pytest.raises(DistailError, match="not empty and holds no run.*nothing was touched"):
+    with pytest.raises(DistailError, match=r"not empty and holds no run.*nothing was touched"):
         RunFolder(tmp_path).begin(RECIPE, DATA, resume=resume)
     assert contents(tmp_path) == before
 
@@ -63,7 +63,7 @@ def test_a_file_is_not_a_folder(tmp_path, resume):
 def test_another_run_is_not_overwritten(tmp_path):
     RunFolder(tmp_path).begin(RECIPE, DATA, resume=False)
     before = contents(tmp_path)
-    with pytest.raises(DistailError, match="holds another run.*--resume.*nothing was touched"):
+    with pytest.raises(DistailError, match=r"holds another run.*--resume.*nothing was touched"):
         RunFolder(tmp_path).begin(RECIPE, DATA, resume=False)
     assert contents(tmp_path) == before
 
@@ -127,7 +127,7 @@ def test_scoring_may_change_between_kill_and_resume(tmp_path):
 
 def test_resuming_on_other_data_is_refused(tmp_path):
     RunFolder(tmp_path).begin(RECIPE, DATA, resume=False)
-    with pytest.raises(DistailError, match="holds a run on other images.*have changed"):
+    with pytest.raises(DistailError, match=r"holds a run on other images.*have changed"):
         RunFolder(tmp_path).begin(RECIPE, "1" * 64, resume=True)
 
 

@@ -61,17 +61,20 @@ def check(
     from distail.data.sources import read_source, read_test_source, source_splits
     from distail.estimate import estimate
     from distail.methods._registry import build_method
-    from distail.pipeline import long_tailed
+    from distail.pipeline import training_images
 
     chosen = build_method(method, parse_settings(set))
     progress = output.progress()
     contents = read_source(source, "train", image_size=image_size, strict=strict, progress=progress)
     other = None
     if test or "test" in source_splits(source):
-        other = read_test_source(test or source, image_size=contents.images.image_shape[1:], strict=strict)
+        _, height, width = contents.images.image_shape
+        other = read_test_source(
+            test or source, image_size=(height, width), strict=strict, class_names=contents.images.class_names
+        )
     found = inspect(contents, other)
     empty = found.empty_classes
-    kept = contents.images if empty else long_tailed(contents.images, imbalance).images
+    kept = contents.images if empty else training_images(contents.images, imbalance=imbalance).images
     cost = None if empty else estimate(_problem(kept, ipc, arch, compute), chosen)
     shown = inspect(replace(contents, images=kept), None) if imbalance else found
     result: dict[str, Any] = found.to_json()
@@ -157,5 +160,5 @@ def _problems(found: Inspection, has_test: bool) -> list[str]:
         advice = "; remove them from training, or scores will be too good" if across else ""
         lines.append(f"Images that also stand in the test split: {across}{advice}.")
     else:
-        lines.append("There is no test split; name held-out images with --test when you evaluate.")
+        lines.append("There is no test split; use --holdout when you distil, or --test when you evaluate.")
     return lines

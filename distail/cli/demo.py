@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from distail.cli.options import Output
 
+RECIPE = {
+    "data": {"source": "digits", "imbalance": 50.0},
+    "method": "dm",
+    # Fewer and larger steps than the paper's, for 8x8 images and a minute's patience. Depth 2 leaves a 2x2 map of an
+    # 8x8 image; on images held out of the training split it was as accurate as depth 3 and far better calibrated.
+    "settings": {"iterations": 200, "real_batch": 64, "image_lr": 5.0},
+    "images_per_class": 3,
+    "architecture": "convnet2",
+    "precision": "fp32",
+    "evaluation": {
+        "architectures": ["convnet2"],
+        "seeds": 3,
+        "references": ["random", "full"],
+        "train": {"epochs": 300, "learning_rate": 0.05, "batch_size": 64},
+        # 6 steps an epoch instead of 1, so this is still more steps than on the distilled set.
+        "full_epochs": 60,
+    },
+}
 
-def demo(*, out: Annotated[Path | None, Parameter()] = None, output: Output = Output()) -> None:
+
+def demo(*, out: Path | None = None, output: Output = Output()) -> None:
     """Make scikit-learn's digits long-tailed, distil them, and compare with random images and with all data.
 
     Parameters
@@ -18,3 +34,49 @@ def demo(*, out: Annotated[Path | None, Parameter()] = None, output: Output = Ou
     out
         Folder for the run and the picture; runs/demo when omitted, or runs/demo-2 and so on where that exists.
     """
+    import time
+
+    from distail import pipeline, scoring
+    from distail.artifact import write_text
+    from distail.config import parse_config
+    from distail.data.image_set import ImageSet
+    from distail.evaluation.recipe import EvaluationRecipe
+    from distail.progress import format_seconds
+    from distail.recipe import Recipe
+    from distail.report.evaluation import evaluation_notes, evaluation_tables, render_text, subject_title
+    from distail.report.picture import demo_picture
+    from distail.report.terminal import class_count_bars
+    from distail.run_folder import RunFolder, unused_path
+
+    begun = time.perf_counter()
+    folder = RunFolder(out or unused_path(Path("runs/demo")))
+    recipe = parse_config(Recipe, RECIPE, "demo")
+    evaluation = recipe.evaluation or EvaluationRecipe()
+    progress = output.progress()
+
+    train: ImageSet = pipeline.load_training_images(recipe.data).images
+    if not output.json:
+        output.show(
+            {},
+            f"1. scikit-learn's digits, made long-tailed: {len(train)} images of 8x8 pixels.",
+            class_count_bars(train.class_names, train.class_counts, width=70),
+            f"2. Distilling them to {recipe.images_per_class} synthetic images per class ({recipe.method}), then "
+            "training networks on these, on as many random real images, and on all of them.",
+        )
+    distilled = pipeline.distill(recipe, out=folder.path, progress=progress)
+    result = scoring.score(distilled, evaluation, precision="fp32", progress=progress)
+
+    summaries = {subject: result.summary(subject)["balanced_accuracy"] for subject, _ in result.groups}
+    bars = [(subject_title(name, distilled), value.mean, value.std) for name, value in summaries.items()]
+    demo_picture(distilled, bars, folder.path / "demo.png")
+    result.save(folder.evaluation)
+    tables, notes = evaluation_tables(result, distilled), evaluation_notes(result, distilled, evaluation)
+    write_text(folder.evaluation.with_suffix(".txt"), render_text([*tables, *notes]))
+    output.show(
+        {"run": str(folder.path), "seconds": time.perf_counter() - begun, **result.to_json()},
+        f"3. Scores on {result.provenance['test']['images']} test images that nothing was trained on or chosen by.",
+        *tables,
+        *notes,
+        f"Done in {format_seconds(time.perf_counter() - begun)}. Pictures: {folder.path / 'demo.png'} and "
+        f"{folder.picture}; everything else of the run is in {folder.path}.",
+    )

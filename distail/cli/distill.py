@@ -23,6 +23,7 @@ def distill(
     set: Annotated[tuple[str, ...], Repeatable] = (),
     preprocessing: Literal["none", "normalize", "zca"] = "normalize",
     arch: str = "convnet3",
+    holdout: float | None = None,
     image_size: int | None = None,
     strict: Annotated[bool, Parameter(negative=())] = False,
     seed: int = 0,
@@ -50,6 +51,8 @@ def distill(
         Fitted on the training images and stored with the set.
     arch
         Network that the method trains or samples.
+    holdout
+        Set this fraction of each class aside for testing first (0.2); for sources without a test split.
     image_size
         Resize images to this many pixels a side; needed where sizes differ.
     strict
@@ -62,7 +65,13 @@ def distill(
     recipe = parse_config(
         Recipe,
         {
-            "data": {"source": source, "imbalance": imbalance, "image_size": image_size, "strict": strict},
+            "data": {
+                "source": source,
+                "imbalance": imbalance,
+                "holdout": holdout,
+                "image_size": image_size,
+                "strict": strict,
+            },
             "method": method,
             "settings": parse_settings(set),
             "images_per_class": ipc,

@@ -20,6 +20,7 @@ def train(
     labels: Literal["hard", "static", "teacher"] = "static",
     teacher: Path | None = None,
     imbalance: float | None = None,
+    holdout: float | None = None,
     batch_size: int = 256,
     lr: float = 0.01,
     schedule: Literal["step", "cosine", "constant"] = "step",
@@ -48,6 +49,8 @@ def train(
         File of a network made by this command, for --labels teacher.
     imbalance
         Make an image source long-tailed first: factor (100) or its inverse (0.01).
+    holdout
+        Leave out the fraction of an image source that distilling set aside for testing.
     batch_size
         Images a step.
     lr
@@ -79,7 +82,7 @@ def train(
     if out.exists():
         raise DistailError(f"{out} exists. Choose another --out; nothing was touched.")
     runtime = resolve_runtime(compute.device, compute.precision)
-    classroom = open_classroom(target, runtime, imbalance=imbalance, labels=labels, teacher=teacher)
+    classroom = open_classroom(target, runtime, imbalance=imbalance, holdout=holdout, labels=labels, teacher=teacher)
     student = train_student(
         classroom, arch, recipe, seed, runtime, progress=output.progress(), provenance={"trained on": target}
     )

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Int64
-from torch import Tensor
 
+from distail.data.holdout import hold_out
 from distail.data.image_set import ImageSet, require_same_classes
 from distail.distilled import DistilledSet, StoredBytes
 from distail.errors import DistailError
@@ -28,7 +27,6 @@ from distail.problem import Problem
 from distail.progress import Progress, SilentProgress
 from distail.provenance import environment
 from distail.runtime import Runtime
-from distail.seeding import torch_generator
 from distail.synthetic.selection import class_major_labels, random_choice, select_indices
 from distail.training.loop import Selection
 from distail.training.recipe import LabelProtocol, TrainRecipe
@@ -78,7 +76,8 @@ class Scoring:
             require_same_classes(
                 self.distilled.class_names, "the distilled set", self.train.class_names, "the training data"
             )
-        if self.test.content_hash in (self.distilled.provenance.get("data_sha256"), self._train_hash):
+        seen = {self.distilled.provenance.get(key) for key in ("data_sha256", "source_sha256")} | {self._train_hash}
+        if self.test.content_hash in seen:
             raise DistailError(
                 f"{self.test.origin} is the very data the set was made from, so scoring on it would prove nothing. "
                 "Name held-out images with --test."
@@ -125,21 +124,6 @@ def evaluate(scoring: Scoring) -> Evaluation:
         fairness=_fairness(students, scoring.recipe.architectures, effective) if wants_fairness else {},
         provenance=_provenance(scoring),
     )
-
-
-def validation_split(train: ImageSet, seed: int) -> tuple[Int64[Tensor, " n"], Int64[Tensor, " m"]]:
-    """Indices to learn from and to validate on: a tenth of each class, at least one image; none of a class of one.
-
-    A class with a single image validates nothing, so that it can still be learned.
-    """
-    learn, validate = [], []
-    for label in range(train.num_classes):
-        of_class = train.indices_of(label)
-        shuffled = of_class[torch.randperm(len(of_class), generator=torch_generator(seed, "validation", label))]
-        held_out = max(1, round(VALIDATION_FRACTION * len(of_class))) if len(of_class) > 1 else 0
-        validate.append(shuffled[:held_out])
-        learn.append(shuffled[held_out:])
-    return torch.cat(learn), torch.cat(validate)
 
 
 def _score_student(scoring: Scoring, subject: str, architecture: str, seed: int) -> StudentScore:
@@ -190,7 +174,7 @@ def _classroom(scoring: Scoring, subject: str, labels: LabelProtocol, seed: int)
     train = scoring.train
     assert train is not None, "Scoring refuses references without training data"
     if scoring.recipe.select == "validation":
-        train = train.subset(validation_split(train, seed)[0])
+        train = train.subset(hold_out(train, VALIDATION_FRACTION, seed, "validation").rest)
     if subject == "random":
         return Classroom.of_distilled(random_subset(distilled, train, seed), labels, scoring.runtime, teacher)
     return Classroom.of_images(train, distilled.preprocessing, scoring.runtime)
@@ -212,7 +196,8 @@ def random_subset(like: DistilledSet, train: ImageSet, seed: int) -> DistilledSe
 def _selection(scoring: Scoring, classroom: Classroom, recipe: TrainRecipe, seed: int) -> Selection | None:
     if scoring.recipe.select == "last" or scoring.train is None:
         return None
-    held_out = scoring.train.subset(validation_split(scoring.train, seed)[1])
+    split = hold_out(scoring.train, VALIDATION_FRACTION, seed, "validation")
+    held_out = scoring.train.subset(split.held_out)
 
     def balanced_accuracy(network: Network) -> float:
         saved = SavedNetwork(network, "", held_out.image_shape, classroom.class_names, classroom.preprocessing, {})

@@ -1,0 +1,46 @@
+"""Setting images of every class aside, for testing or validation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from distail.data.image_set import ImageSet
+from distail.seeding import torch_generator
+
+
+@dataclass(frozen=True, eq=False)
+class Holdout:
+    """Positions of images, each in one of the two parts, class by class.
+
+    Attributes:
+        rest: to learn from.
+        held_out: to test or validate on.
+    """
+
+    rest: Int64[Tensor, " n"]
+    held_out: Int64[Tensor, " m"]
+
+
+def hold_out(images: ImageSet, fraction: float, seed: int, purpose: str) -> Holdout:
+    """Draws a fraction of every class, at least one image of it.
+
+    A class with a single image keeps it for learning and holds out none.
+
+    Args:
+        images: the images to split.
+        fraction: of each class, above 0 and below 1; rounded to whole images.
+        seed, purpose: the draw depends on both and on the class, so that splits for different purposes are
+            independent.
+    """
+    rest, held_out = [], []
+    for label in range(images.num_classes):
+        of_class = images.indices_of(label)
+        shuffled = of_class[torch.randperm(len(of_class), generator=torch_generator(seed, purpose, label))]
+        count = min(max(1, round(fraction * len(of_class))), len(of_class) - 1) if len(of_class) > 1 else 0
+        held_out.append(shuffled[:count])
+        rest.append(shuffled[count:])
+    return Holdout(torch.cat(rest), torch.cat(held_out))
