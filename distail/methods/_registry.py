@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import pkgutil
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +10,7 @@ import distail.methods
 from distail.config import parse_config
 from distail.errors import DistailError, did_you_mean
 from distail.methods._method import Method
+from distail.plugins import class_in_module, is_module
 
 
 def method_names() -> tuple[str, ...]:
@@ -27,13 +26,13 @@ def find_method(name: str) -> type[Method]:
         DistailError: no such method; the closest name is suggested.
     """
     if name in method_names():
-        return _method_in(f"distail.methods.{name}")
-    if "." not in name:
+        return class_in_module(f"distail.methods.{name}", Method, "method")
+    if not is_module(name):
         raise DistailError(
             f"There is no method '{name}'. {did_you_mean(name, method_names())} "
             "A method of your own is named by its module path, such as 'mypackage.mymethod'."
         )
-    return _method_in(name)
+    return class_in_module(name, Method, "method")
 
 
 def build_method(name: str, settings: Mapping[str, Any]) -> Method:
@@ -43,26 +42,3 @@ def build_method(name: str, settings: Mapping[str, Any]) -> Method:
         DistailError: no such method, an unknown hyper-parameter, or an impossible value.
     """
     return parse_config(find_method(name), settings, f"method {name}")
-
-
-def _method_in(module_name: str) -> type[Method]:
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise DistailError(
-            f"Method module '{module_name}' cannot be imported: {error}. Install it, or run from the folder it lies in."
-        ) from None
-    found = [
-        value
-        for value in vars(module).values()
-        if inspect.isclass(value)
-        and issubclass(value, Method)
-        and not inspect.isabstract(value)
-        and value.__module__ == module_name
-    ]
-    if len(found) != 1:
-        raise DistailError(
-            f"Module '{module_name}' defines {len(found)} methods; it should define exactly one class that extends "
-            "distail.Method."
-        )
-    return found[0]

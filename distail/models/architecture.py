@@ -5,6 +5,7 @@
     vgg11[-NORM]                vgg11, vgg11-batch
     alexnet
     timm:NAME                   timm:resnet18.a1_in1k, with the optional extra: pip install 'distail[timm]'
+    PACKAGE.MODULE              a module with one class that extends Network, built as Class(image_shape, num_classes)
 
 NORM is instance (what no suffix means), batch, group or none.
 """
@@ -26,6 +27,7 @@ from distail.models.norm import NORMS, NUM_GROUPS, Norm
 from distail.models.resnet import ResNet18
 from distail.models.timm_family import TimmNetwork, check_timm_name
 from distail.models.vgg import VGG11
+from distail.plugins import class_in_module, is_module
 from distail.seeding import isolated_seed
 
 TIMM_PREFIX = "timm:"
@@ -105,9 +107,11 @@ def _constructor(architecture: str) -> _Constructor:
                 f"Choose a width that is a multiple of {NUM_GROUPS}, or another normalisation."
             )
         return partial(ConvNet, depth=int(match["depth"]), width=width, norm=norm)
+    if is_module(architecture):
+        return class_in_module(architecture, Network, "network")
     raise DistailError(
         f"Unknown architecture '{architecture}'. {_suggestion(architecture.lower())} "
-        "Names follow convnetD[-wWIDTH][-NORM], resnet18[-NORM], vgg11[-NORM], alexnet or timm:NAME, "
+        "Names follow convnetD[-wWIDTH][-NORM], resnet18[-NORM], vgg11[-NORM], alexnet, timm:NAME or a module path, "
         f"where D is 1..9 and NORM is one of {', '.join(NORMS)}."
     )
 

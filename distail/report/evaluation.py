@@ -62,7 +62,7 @@ def evaluation_notes(result: Evaluation, distilled: DistilledSet, recipe: Evalua
         notes.append(
             f"{architecture}: {100 * scores.improvement_over_random:+.1f} points over random images, "
             f"{100 * abs(scores.hard_label_recovery):.1f} points "
-            f"{'below' if scores.hard_label_recovery >= 0 else 'above'} the whole training set (both with hard labels), "
+            f"{'below' if scores.hard_label_recovery >= 0 else 'above'} the whole training set, both with hard labels; "
             f"label-robust score {scores.label_robust_score:.3f} (DD-Ranking, 0 to 1)."
         )
     return notes

@@ -5,9 +5,11 @@ import torch
 
 from distail.data.preprocess import fit_preprocessing
 from distail.errors import DistailError
+from distail.learn import student as student_module
 from distail.learn.student import Classroom, train_student
 from distail.models.saved import load_network, save_network
 from distail.runtime import Runtime
+from distail.training.loop import History
 from tests.evaluation.separable import ARCHITECTURE, NAMES, SHAPE, TEST, TRAIN, Said, make_set, quick
 
 CPU = Runtime()
@@ -31,6 +33,22 @@ def test_the_seed_decides_every_bit():
     torch.manual_seed(77)
     assert same(first, train_student(lessons(), ARCHITECTURE, RECIPE, 0, CPU))
     assert not same(first, train_student(lessons(), ARCHITECTURE, RECIPE, 1, CPU))
+
+
+def test_start_and_batches_both_depend_on_the_seed(monkeypatch):
+    begun, drawn = [], []
+
+    def watch(network, *args, seed, **kwargs):
+        begun.append(network.classifier.weight.detach().clone())
+        drawn.append(seed)
+        return History()
+
+    monkeypatch.setattr(student_module, "train_network", watch)
+    for seed in (0, 1, 0):
+        train_student(lessons(), ARCHITECTURE, RECIPE, seed, CPU)
+    assert drawn[0] == drawn[2] != drawn[1]
+    assert torch.equal(begun[0], begun[2])
+    assert not torch.equal(begun[0], begun[1])
 
 
 def test_a_student_can_be_saved_and_used(tmp_path):

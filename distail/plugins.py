@@ -1,0 +1,64 @@
+"""Methods and networks from outside the package, named by the module they lie in."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+from typing import TypeVar
+
+from distail.errors import DistailError
+
+T = TypeVar("T")
+
+
+def is_module(name: str) -> bool:
+    """Whether `name` can only mean a module: a dotted path, or a module that is there to import."""
+    if "." in name:
+        return True
+    _search_working_folder()
+    return name.isidentifier() and importlib.util.find_spec(name) is not None
+
+
+def class_in_module(module_name: str, base: type[T], what: str) -> type[T]:
+    """The one concrete class in a module that extends `base`; the working folder is searched too.
+
+    Args:
+        module_name: dotted path, such as 'mypackage.mymethod'.
+        base: what the class must extend.
+        what: its name for messages, such as 'method'.
+
+    Raises:
+        DistailError: there is no such module, or it does not define exactly one such class.
+    """
+    _search_working_folder()
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise DistailError(
+            f"The {what} module '{module_name}' cannot be imported: {error}. Install it, or run from the folder it "
+            "lies in."
+        ) from None
+    found = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value)
+        and issubclass(value, base)
+        and not inspect.isabstract(value)
+        and value.__module__ == module_name
+    ]
+    if len(found) != 1:
+        raise DistailError(
+            f"Module '{module_name}' defines {len(found)} {what} classes; it should define exactly one class that "
+            f"extends distail.{base.__name__}."
+        )
+    return found[0]
+
+
+def _search_working_folder() -> None:
+    """Installed commands, unlike `python -m`, do not look for modules where the user stands."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
