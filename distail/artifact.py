@@ -59,6 +59,21 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def require_free(path: Path) -> None:
+    """Refuses an output file that exists or could not be made; to be asked before long work, not after.
+
+    Raises:
+        DistailError: something is there already, or the folder cannot hold new files.
+    """
+    if path.exists() or path.is_symlink():
+        raise DistailError(f"{path} exists. Choose another --out; nothing was touched.")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise DistailError(f"{path} cannot be made: {folder} is a file, not a folder. Choose another --out.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise DistailError(f"{path} cannot be made: {folder} may not be written to. Choose another --out.")
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a text file atomically."""
     with atomic_path(path) as temporary:

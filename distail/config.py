@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from distail.errors import DistailError, did_you_mean
 
@@ -33,15 +34,19 @@ def parse_config(model: type[ConfigT], values: Mapping[str, Any], where: str) ->
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        problems = [_explained(model, problem["loc"], problem["type"], problem["msg"]) for problem in error.errors()]
+        problems = [_explained(model, problem) for problem in error.errors()]
         raise DistailError(f"{where}: {'; '.join(problems)}") from None
 
 
-def _explained(model: type[BaseModel], location: Sequence[str | int], kind: str, message: str) -> str:
+def _explained(model: type[BaseModel], problem: ErrorDetails) -> str:
+    location, message = problem["loc"], problem["msg"]
     key = ".".join(str(part) for part in location)
-    if kind == "extra_forbidden":
+    if problem["type"] == "extra_forbidden":
         fields = _fields_at(model, location[:-1])
         return f"unknown key '{key}'. {did_you_mean(str(location[-1]), fields)}"
+    found = problem["input"]
+    if "should be" in message and isinstance(found, str | int | float):
+        message += f", not {found!r}"
     return f"'{key}': {message[0].lower()}{message[1:]}" if key else message
 
 

@@ -80,19 +80,18 @@ def training_images(
 
 
 def held_out_images(data: DataRecipe, image_size: tuple[int, int], source_hash: str | None = None) -> ImageSet:
-    """The test images of a source: those set aside when distilling, or its own test split.
+    """The test images of a source that were set aside when distilling.
 
     Args:
-        data: the source and what was done to it.
+        data: the source, and the fraction set aside.
         image_size: (height, width).
         source_hash: content hash of the source when it was split, where known.
 
     Raises:
-        DistailError: nothing was set aside and the source has no test split; or something was, and the source has
-            changed since.
+        DistailError: nothing was set aside, or the source has changed since.
     """
     if data.holdout is None:
-        return load(data.source, "test", image_size=image_size)
+        raise DistailError(f"No image of {data.source} was set aside. Distil with --holdout, or name a test source.")
     source = load(data.source, image_size=image_size)
     if source_hash not in (None, source.content_hash):
         raise DistailError(

@@ -76,9 +76,14 @@ def load_recipe(path: str | Path) -> Recipe:
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise DistailError(f"Recipe {file} cannot be read: {error.strerror}.") from None
+        raise DistailError(
+            f"Recipe {file} cannot be read: {error.strerror}. Check the path; that of a run is RUN/recipe.yaml."
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DistailError(f"Recipe {file} is not valid YAML: {error}") from None
+        reason = " ".join(str(error).split())
+        raise DistailError(
+            f"Recipe {file} is not valid YAML: {reason}. Correct it, or start from the recipe.yaml of a run."
+        ) from None
     if not isinstance(values, dict):
         raise DistailError(f"Recipe {file} holds no settings; it should start with `data:` and `method:`.")
     return parse_config(Recipe, values, f"recipe {file}")

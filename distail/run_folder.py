@@ -97,9 +97,9 @@ def unused_path(path: Path) -> Path:
 class FileCheckpoint:
     """Keeps a method's latest state in the run folder, at most once every few seconds."""
 
-    def __init__(self, folder: RunFolder, interval_s: float = CHECKPOINT_INTERVAL_S) -> None:
+    def __init__(self, folder: RunFolder, interval_s: float | None = None) -> None:
         self._path = folder.checkpoint
-        self._interval_s = interval_s
+        self._interval_s = CHECKPOINT_INTERVAL_S if interval_s is None else interval_s
         self._last = time.monotonic()
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

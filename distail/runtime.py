@@ -68,6 +68,16 @@ def resolve_runtime(device: DeviceName = "auto", precision: PrecisionName = "aut
     return Runtime(device, precision)
 
 
+def preferred_layout(network: torch.nn.Module) -> torch.memory_format:
+    """The memory layout that trains this network fastest.
+
+    Channels last where batch norm reads whole channels, which made bf16 training 1.5 times faster on a CPU; the usual
+    layout otherwise, as instance norm was 2.5 times slower with channels last.
+    """
+    has_batch_norm = any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
+    return torch.channels_last if has_batch_norm else torch.contiguous_format
+
+
 def available_memory_bytes(device: str = "cpu") -> int:
     """Memory that a run may still take on this device, in bytes."""
     if device == "cuda":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from distail.data.image_set import ImageSet, require_same_classes
 from distail.data.preprocess import fit_preprocessing
-from distail.data.sources import load, load_test
+from distail.data.sources import SourceContents, load, read_source, read_test_source
 from distail.distilled import FILE_NAME, DistilledSet, load_distilled
 from distail.errors import DistailError
 from distail.evaluation.protocol import Scoring, evaluate
@@ -74,6 +74,7 @@ def open_classroom(
     *,
     imbalance: float | None = None,
     holdout: float | None = None,
+    image_size: int | None = None,
     labels: LabelProtocol = "static",
     teacher: str | Path | None = None,
 ) -> Classroom:
@@ -83,15 +84,16 @@ def open_classroom(
         DistailError: it is neither, or soft labels or a long tail are asked of something that has none.
     """
     if _is_distilled(Path(target)):
-        if imbalance is not None or holdout is not None:
+        if (imbalance, holdout, image_size) != (None, None, None):
             raise DistailError(
-                f"--imbalance and --holdout are for image sources, but {target} is a distilled set. Leave them out."
+                f"--imbalance, --holdout and --image-size are for image sources, but {target} is a distilled set. "
+                "Leave them out."
             )
         network = load_network(Path(teacher)) if teacher else None
         return Classroom.of_distilled(load_distilled(target), labels, runtime, network)
     if labels == "teacher":
         raise DistailError(f"{target} holds real images, which bring their own labels. Leave out --labels teacher.")
-    images = training_images(load(target), imbalance=imbalance, holdout=holdout).images
+    images = training_images(load(target, image_size=image_size), imbalance=imbalance, holdout=holdout).images
     return Classroom.of_images(images, fit_preprocessing(images, "normalize"), runtime)
 
 
@@ -139,7 +141,7 @@ def score(
     return evaluate(
         Scoring(
             distilled=distilled,
-            test=test if isinstance(test, ImageSet) else _test_images(distilled, test),
+            test=test if isinstance(test, ImageSet) else _test_images(distilled, test, progress),
             recipe=recipe,
             train=train,
             teacher=load_network(Path(recipe.teacher)) if recipe.teacher else None,
@@ -149,14 +151,33 @@ def score(
     )
 
 
-def _test_images(distilled: DistilledSet, test: str | Path | None) -> ImageSet:
+def _test_images(distilled: DistilledSet, test: str | Path | None, progress: Progress) -> ImageSet:
     """Held-out images: of the source named, or of the set's own source, whose training images never count as such."""
     size = (distilled.image_shape[1], distilled.image_shape[2])
     recipe = distilled.provenance.get("recipe", {})
     test = test or recipe.get("test")
     own = DataRecipe(**recipe["data"]) if "data" in recipe else None
     if own is not None and str(test or own.source) == own.source:
-        return held_out_images(own, size, distilled.provenance.get("source_sha256"))
-    if test is None:
+        if own.holdout is not None:
+            return held_out_images(own, size, distilled.provenance.get("source_sha256"))
+        contents = read_source(own.source, "test", image_size=size, strict=own.strict, progress=progress)
+    elif test is not None:
+        contents = read_test_source(test, class_names=distilled.class_names, image_size=size, progress=progress)
+    else:
         raise DistailError("The set does not say where its data came from. Name held-out images with --test SOURCE.")
-    return load_test(test, image_size=size, class_names=distilled.class_names)
+    for unreadable in contents.unreadable:
+        progress.say(f"left out, unreadable: {unreadable.where} ({unreadable.reason})")
+    if own is None or own.image_size is None:
+        _require_size(contents, size)
+    return contents.images
+
+
+def _require_size(contents: SourceContents, size: tuple[int, int]) -> None:
+    """Refuses test images that would have to be resized where the training images were not."""
+    others = sorted(found for found in contents.sizes if found != size)
+    if others:
+        raise DistailError(
+            f"{contents.images.origin}: there are test images of {others[0][0]}x{others[0][1]} pixels, but the set "
+            f"holds {size[0]}x{size[1]}, made without resizing. Use test images of that size, or distil again with "
+            f"--image-size {size[0]}, so that all are resized alike. For an export of such a run, pass --like RUN."
+        )

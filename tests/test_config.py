@@ -93,7 +93,7 @@ def test_of_two_groups_each_answers_for_its_own_keys():
 
 def test_a_wrong_type_says_what_is_allowed():
     assert message_of({"epochs": "many"}).startswith("recipe.yaml: 'epochs': input should be a valid integer")
-    assert message_of({"mode": "quick"}) == "recipe.yaml: 'mode': input should be 'fast' or 'slow'"
+    assert message_of({"mode": "quick"}) == "recipe.yaml: 'mode': input should be 'fast' or 'slow', not 'quick'"
     assert "'optimiser': input should be a valid dictionary" in message_of({"optimiser": 3})
 
 

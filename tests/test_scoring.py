@@ -232,9 +232,9 @@ def test_a_classroom_of_a_set_or_of_images(run, source):
     small = open_classroom(run, Runtime())
     assert len(small.data) == 9
     assert torch.equal(small.data.images(torch.arange(9)), load_distilled(run).images)
-    with pytest.raises(DistailError, match="--imbalance and --holdout are for image sources"):
+    with pytest.raises(DistailError, match="--imbalance, --holdout and --image-size are for image sources"):
         open_classroom(run, Runtime(), imbalance=4.0)
-    with pytest.raises(DistailError, match="--imbalance and --holdout are for image sources"):
+    with pytest.raises(DistailError, match="--imbalance, --holdout and --image-size are for image sources"):
         open_classroom(run, Runtime(), holdout=0.5)
 
 

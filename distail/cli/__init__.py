@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -12,6 +13,7 @@ from distail.errors import DistailError
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
 
 
 def build_app() -> App:
@@ -44,6 +46,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(f"{error} See `distail --help` and `distail COMMAND --help`.")
     except DistailError as error:
         _fail(str(error))
+    except BrokenPipeError:
+        # The reader of a pipe, such as `head`, has seen enough. Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_BROKEN_PIPE)
+    except OSError as error:
+        _fail(_about_files(error))
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        _fail(
+            "There is not enough memory. Ask for fewer images with --ipc, smaller ones with --image-size, or a smaller "
+            "--batch-size; `distail check` estimates what distilling needs."
+        )
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted. A run with --out goes on with --resume.\n")
         sys.exit(EXIT_INTERRUPTED)
@@ -52,6 +67,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _fail(message: str) -> None:
     sys.stderr.write(f"distail: {message}\n")
     sys.exit(EXIT_BAD_INPUT)
+
+
+def _about_files(error: OSError) -> str:
+    """What the file system refused, in words."""
+    where = f"cannot read or write {error.filename}" if error.filename else "cannot read or write a file"
+    return (
+        f"{where}: {error.strerror or error}. Check that the path exists, that you may use it, and that the disk has "
+        "room; a run with --out goes on with --resume."
+    )
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether Python, torch on the CPU, or torch on a GPU ran out of memory; torch says so in three ways."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    )
 
 
 def _version() -> str:

@@ -81,7 +81,7 @@ def distill(
             "device": compute.device,
             "precision": compute.precision,
         },
-        "distail distill",
+        "distill",
     )
     make(recipe, out or default_folder(recipe), resume, output)
 

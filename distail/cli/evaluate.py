@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from distail.cli.options import Compute, Output, Repeatable
 from distail.config import parse_config
+from distail.errors import DistailError
 from distail.evaluation.recipe import EvaluationRecipe
 
 if TYPE_CHECKING:
@@ -93,10 +94,16 @@ def evaluate(
                 "augmentation": augmentation,
             },
         },
-        "distail evaluate",
+        "evaluate",
     )
     from distail import scoring
+    from distail.artifact import require_free
 
+    if out:
+        if out.suffix == ".txt":
+            raise DistailError(f"--out {out}: the result is JSON, with a .txt beside it. Name it {out.stem}.json.")
+        require_free(out)
+        require_free(out.with_suffix(".txt"))
     progress = output.progress()
     distilled = scoring.open_set(target, like=like)
     training = scoring.TrainingSource(train, imbalance)

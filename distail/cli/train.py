@@ -21,6 +21,7 @@ def train(
     teacher: Path | None = None,
     imbalance: float | None = None,
     holdout: float | None = None,
+    image_size: int | None = None,
     batch_size: int = 256,
     lr: float = 0.01,
     schedule: Literal["step", "cosine", "constant"] = "step",
@@ -51,6 +52,8 @@ def train(
         Make an image source long-tailed first: factor (100) or its inverse (0.01).
     holdout
         Leave out the fraction of an image source that distilling set aside for testing.
+    image_size
+        Resize an image source to this many pixels a side; needed where sizes differ.
     batch_size
         Images a step.
     lr
@@ -71,18 +74,25 @@ def train(
             "schedule": schedule,
             "augmentation": augmentation,
         },
-        "distail train",
+        "train",
     )
-    from distail.errors import DistailError
+    from distail.artifact import require_free
     from distail.learn.student import train_student
     from distail.models.saved import save_network
     from distail.runtime import resolve_runtime
     from distail.scoring import open_classroom
 
-    if out.exists():
-        raise DistailError(f"{out} exists. Choose another --out; nothing was touched.")
+    require_free(out)
     runtime = resolve_runtime(compute.device, compute.precision)
-    classroom = open_classroom(target, runtime, imbalance=imbalance, holdout=holdout, labels=labels, teacher=teacher)
+    classroom = open_classroom(
+        target,
+        runtime,
+        imbalance=imbalance,
+        holdout=holdout,
+        image_size=image_size,
+        labels=labels,
+        teacher=teacher,
+    )
     student = train_student(
         classroom, arch, recipe, seed, runtime, progress=output.progress(), provenance={"trained on": target}
     )

@@ -63,8 +63,8 @@ class Scoring:
         if self.test.image_shape != self.distilled.image_shape:
             raise DistailError(
                 f"Test images are {self.test.image_shape} (channels, height, width), distilled ones "
-                f"{self.distilled.image_shape}. Pass --image-size {self.distilled.image_shape[1]}, or test data of "
-                "the same kind."
+                f"{self.distilled.image_shape}. Use test data of the same kind, or distil again with --image-size "
+                f"{self.distilled.image_shape[1]}, so that both are resized alike."
             )
         if self.train is None:
             if self.recipe.references or self.recipe.select == "validation":
@@ -197,6 +197,10 @@ def _selection(scoring: Scoring, classroom: Classroom, recipe: TrainRecipe, seed
     if scoring.recipe.select == "last" or scoring.train is None:
         return None
     split = hold_out(scoring.train, VALIDATION_FRACTION, seed, "validation")
+    if len(split.held_out) == 0:
+        raise DistailError(
+            "No class of the training data has two images, so none can be held out for validation. Use --select last."
+        )
     held_out = scoring.train.subset(split.held_out)
 
     def balanced_accuracy(network: Network) -> float:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from distail.data.augment import DSA
 from distail.errors import DistailError
 from distail.models.network import Network
 from distail.progress import Progress, SilentProgress
-from distail.runtime import Runtime
+from distail.runtime import Runtime, preferred_layout
 from distail.seeding import torch_generator
 from distail.training.recipe import TrainRecipe
 from distail.training.training_set import TrainingSet, shuffled_batches
@@ -65,28 +66,14 @@ def train_network(
     Raises:
         DistailError: the loss is no longer finite.
     """
-    network.to(runtime.device).train()
-    augment = DSA(strategy=recipe.augmentation)
-    history, best, best_score = History(), None, -math.inf
+    layout = preferred_layout(network)
+    network.to(runtime.device, memory_format=layout).train()  # type: ignore[call-overload]
+    history, best = History(), _Best()
     optimizer = _optimizer(network, recipe, recipe.learning_rate)
-    steps_per_epoch = math.ceil(len(data) / recipe.batch_size)
     with (progress or SilentProgress()).task(title, recipe.num_epochs) as advance:
         for epoch in range(recipe.num_epochs):
-            generator = torch_generator(seed, "epoch", epoch)
-            total = torch.zeros((), device=runtime.device)
-            for step, indices in enumerate(shuffled_batches(len(data), recipe.batch_size, generator)):
-                if recipe.schedule == "cosine":
-                    done = (epoch * steps_per_epoch + step) / (recipe.num_epochs * steps_per_epoch)
-                    optimizer.param_groups[0]["lr"] = recipe.learning_rate * (1 + math.cos(math.pi * done)) / 2
-                images = augment(data.images(indices), generator)
-                with runtime.autocast():
-                    logits = network(images)
-                loss = F.cross_entropy(logits.float(), data.targets(indices, images))
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                total += loss.detach() * len(indices)
-            history.losses.append(_finite(float(total) / len(data), epoch, recipe))
+            loss = _train_epoch(network, data, recipe, optimizer, runtime, seed, epoch, layout)
+            history.losses.append(_finite(loss, epoch, recipe))
             history.kept_epoch = epoch
             if recipe.schedule == "step" and epoch == recipe.epochs // 2 + 1:
                 # The released code builds a new optimiser here, which also forgets the momentum.
@@ -95,15 +82,57 @@ def train_network(
                 score = selection.score(network)
                 network.train()
                 history.validation.append((epoch, score))
-                if score > best_score:
-                    best_score = score
-                    best = (epoch, {name: value.clone() for name, value in network.state_dict().items()})
-            advance(loss=history.losses[-1])
-    if best:
-        history.kept_epoch = best[0]
-        network.load_state_dict(best[1])
+                best.offer(epoch, score, network)
+            advance(loss=loss)
+    if best.weights:
+        history.kept_epoch = best.epoch
+        network.load_state_dict(best.weights)
     network.eval()
     return history
+
+
+@dataclass
+class _Best:
+    """The best network so far by validation score."""
+
+    score: float = -math.inf
+    epoch: int = 0
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+    def offer(self, epoch: int, score: float, network: Network) -> None:
+        if score > self.score:
+            self.score, self.epoch = score, epoch
+            self.weights = {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def _train_epoch(
+    network: Network,
+    data: TrainingSet,
+    recipe: TrainRecipe,
+    optimizer: torch.optim.SGD,
+    runtime: Runtime,
+    seed: int,
+    epoch: int,
+    layout: torch.memory_format,
+) -> float:
+    """One pass over the data; returns the mean loss."""
+    augment = DSA(strategy=recipe.augmentation)
+    generator = torch_generator(seed, "epoch", epoch)
+    batches = shuffled_batches(len(data), recipe.batch_size, generator)
+    total = torch.zeros((), device=runtime.device)
+    for step, indices in enumerate(batches):
+        if recipe.schedule == "cosine":
+            done = (epoch + step / len(batches)) / recipe.num_epochs
+            optimizer.param_groups[0]["lr"] = recipe.learning_rate * (1 + math.cos(math.pi * done)) / 2
+        images = augment(data.images(indices), generator)
+        with runtime.autocast():
+            logits = network(images.contiguous(memory_format=layout))
+        loss = F.cross_entropy(logits.float(), data.targets(indices, images))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        total += loss.detach() * len(indices)
+    return float(total) / len(data)
 
 
 def _optimizer(network: Network, recipe: TrainRecipe, learning_rate: float) -> torch.optim.SGD:

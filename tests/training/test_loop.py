@@ -216,7 +216,7 @@ def test_selection_looks_every_so_often_and_at_the_end():
 
 def test_looking_does_not_change_what_is_learned():
     plain = train(new_network("convnet2-w8-batch"))
-    looked = train(new_network("convnet2-w8-batch"), selection=Selection(Scripted(*range(5)), every=1))
+    looked = train(new_network("convnet2-w8-batch"), selection=Selection(Scripted(*map(float, range(5))), every=1))
     assert looked.losses == plain.losses
 
 
@@ -229,7 +229,7 @@ def test_nothing_but_the_given_data_is_looked_at():
             asked.extend(indices.tolist())
             return super().images(indices)
 
-    judge = Scripted(*range(5))
+    judge = Scripted(*map(float, range(5)))
     train(new_network(), Watched(IMAGES, LABELS, NUM_CLASSES), selection=Selection(judge, every=1))
     assert sorted(asked) == sorted(list(range(NUM_IMAGES)) * 5)  # five epochs, no look between
 
