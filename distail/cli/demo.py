@@ -55,14 +55,12 @@ def demo(*, out: Path | None = None, output: Output = Output()) -> None:
     progress = output.progress()
 
     train: ImageSet = pipeline.load_training_images(recipe.data).images
-    if not output.json:
-        output.show(
-            {},
-            f"1. scikit-learn's digits, made long-tailed: {len(train)} images of 8x8 pixels.",
-            class_count_bars(train.class_names, train.class_counts, width=70),
-            f"2. Distilling them to {recipe.images_per_class} synthetic images per class ({recipe.method}), then "
-            "training networks on these, on as many random real images, and on all of them.",
-        )
+    output.tell(
+        f"1. scikit-learn's digits, made long-tailed: {len(train)} images of 8x8 pixels.",
+        class_count_bars(train.class_names, train.class_counts, width=70),
+        f"2. Distilling them to {recipe.images_per_class} synthetic images per class ({recipe.method}), then "
+        "training networks on these, on as many random real images, and on all of them.",
+    )
     distilled = pipeline.distill(recipe, out=folder.path, progress=progress)
     result = scoring.score(distilled, evaluation, precision="fp32", progress=progress)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from distail.cli.options import Compute, Output, Repeatable, parse_settings
-from distail.config import parse_config
-from distail.recipe import Recipe
+
+if TYPE_CHECKING:
+    from distail.recipe import Recipe
 
 
 def distill(
@@ -62,6 +63,9 @@ def distill(
     resume
         Go on with the killed run in --out.
     """
+    from distail.config import parse_config
+    from distail.recipe import Recipe
+
     recipe = parse_config(
         Recipe,
         {
@@ -83,11 +87,11 @@ def distill(
         },
         "distill",
     )
-    make(recipe, out or default_folder(recipe), resume, output)
+    output.show(make(recipe, out or default_folder(recipe), resume, output))
 
 
-def make(recipe: Recipe, out: Path, resume: bool, output: Output) -> None:
-    """Makes the set and says where it is and what to do next."""
+def make(recipe: Recipe, out: Path, resume: bool, output: Output) -> dict[str, Any]:
+    """Makes the set, says where it is and what to do next, and returns the facts as JSON values."""
     from distail import pipeline
     from distail.progress import format_seconds
 
@@ -95,7 +99,14 @@ def make(recipe: Recipe, out: Path, resume: bool, output: Output) -> None:
     distilled = pipeline.distill(recipe, out=out, resume=resume, progress=progress)
     facts = distilled.provenance
     counts = facts["class_counts"]
-    result = {
+    output.tell(
+        f"{sum(counts):,} real images in {distilled.num_classes} classes (largest {max(counts):,}, smallest "
+        f"{min(counts):,}) became {len(distilled):,} images, {distilled.class_counts[0]} per class, by {recipe.method} "
+        f"in {format_seconds(facts['distill_seconds'])}.",
+        f"The set is in {out}, its images are drawn in {out / 'images.png'}.",
+        f"Next: distail evaluate {out}",
+    )
+    return {
         "run": str(out),
         "images": len(distilled),
         "classes": distilled.num_classes,
@@ -104,14 +115,6 @@ def make(recipe: Recipe, out: Path, resume: bool, output: Output) -> None:
         "seconds": facts["distill_seconds"],
         "peak_memory_bytes": facts["peak_memory_bytes"],
     }
-    output.show(
-        result,
-        f"{sum(counts):,} real images in {distilled.num_classes} classes (largest {max(counts):,}, smallest "
-        f"{min(counts):,}) became {len(distilled):,} images, {distilled.class_counts[0]} per class, by {recipe.method} "
-        f"in {format_seconds(facts['distill_seconds'])}.",
-        f"The set is in {out}, its images are drawn in {out / 'images.png'}.",
-        f"Next: distail evaluate {out}",
-    )
 
 
 def default_folder(recipe: Recipe) -> Path:

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from distail.cli.options import Compute, Output, Repeatable
-from distail.config import parse_config
 from distail.errors import DistailError
-from distail.evaluation.recipe import EvaluationRecipe
 
 if TYPE_CHECKING:
     from distail.distilled import DistilledSet
+    from distail.evaluation.recipe import EvaluationRecipe
     from distail.evaluation.result import Evaluation
 
 
@@ -77,6 +76,9 @@ def evaluate(
     out
         File for the result as JSON; in the run folder when omitted.
     """
+    from distail.config import parse_config
+    from distail.evaluation.recipe import EvaluationRecipe
+
     recipe = parse_config(
         EvaluationRecipe,
         {
@@ -117,27 +119,32 @@ def evaluate(
         progress=progress,
     )
     folder = Path(target) if (Path(target) / "manifest.json").exists() else None
-    show(result, distilled, recipe, folder, out, output)
+    report(result, distilled, recipe, out or evaluation_file(folder), output)
+    output.show(result.to_json())
 
 
-def show(
+def evaluation_file(folder: Path | None) -> Path | None:
+    """Where in a run folder the next evaluation belongs; None where there is no run folder."""
+    from distail.run_folder import RunFolder, unused_path
+
+    return unused_path(RunFolder(folder).evaluation) if folder else None
+
+
+def report(
     result: Evaluation,
     distilled: DistilledSet,
     recipe: EvaluationRecipe,
-    folder: Path | None,
-    out: Path | None,
+    written: Path | None,
     output: Output,
 ) -> None:
-    """Saves the result beside the set and prints it."""
+    """Saves the result, as JSON and as text, and prints the text."""
     from distail.report.evaluation import evaluation_notes, evaluation_tables, render_text
-    from distail.run_folder import RunFolder, unused_path
 
     tables, notes = evaluation_tables(result, distilled), evaluation_notes(result, distilled, recipe)
-    written = out or (unused_path(RunFolder(folder).evaluation) if folder else None)
     if written:
         from distail.artifact import write_text
 
         result.save(written)
         write_text(written.with_suffix(".txt"), render_text([*tables, *notes]))
         notes.append(f"Saved in {written}, and as text beside it.")
-    output.show(result.to_json(), *tables, *notes)
+    output.tell(*tables, *notes)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import yaml
 from cyclopts import Parameter
 
 from distail.errors import DistailError
@@ -46,10 +45,16 @@ class Output:
 
     def show(self, value: dict[str, Any], *readable: RenderableType) -> None:
         """Prints the result: as JSON if asked, else as the readable parts."""
-        console = standard_output()
         if self.json:
-            console.file.write(json.dumps(value) + "\n")
+            standard_output().file.write(json.dumps(value) + "\n")
+        else:
+            self.tell(*readable)
+
+    def tell(self, *readable: RenderableType) -> None:
+        """Prints readable parts of a longer story, and nothing where JSON is asked for."""
+        if self.json:
             return
+        console = standard_output()
         for part in readable:
             console.print(part, highlight=False, markup=False, soft_wrap=isinstance(part, str))
 
@@ -69,6 +74,8 @@ def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
     Raises:
         DistailError: an assignment without '='.
     """
+    import yaml
+
     settings: dict[str, Any] = {}
     for assignment in assignments:
         key, sign, value = assignment.partition("=")

@@ -9,7 +9,6 @@ from cyclopts import Parameter
 
 from distail.cli.distill import default_folder, make
 from distail.cli.options import Output
-from distail.recipe import load_recipe
 
 
 def run(
@@ -37,17 +36,20 @@ def run(
     resume
         Go on with the killed run in --out.
     """
+    from distail.recipe import load_recipe
+
     loaded = load_recipe(recipe)
     if source:
         loaded = loaded.model_copy(update={"data": loaded.data.model_copy(update={"source": source})})
     if test:
         loaded = loaded.model_copy(update={"test": test})
     folder = out or default_folder(loaded)
-    make(loaded, folder, resume, output)
+    made = make(loaded, folder, resume, output)
     if loaded.evaluation is None:
+        output.show(made)
         return
     from distail import scoring
-    from distail.cli.evaluate import show
+    from distail.cli.evaluate import evaluation_file, report
     from distail.distilled import load_distilled
 
     distilled = load_distilled(folder)
@@ -59,4 +61,5 @@ def run(
         precision=loaded.precision,
         progress=output.progress(),
     )
-    show(result, distilled, loaded.evaluation, folder, None, output)
+    report(result, distilled, loaded.evaluation, evaluation_file(folder), output)
+    output.show({**made, "evaluation": result.to_json()})

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Literal
 
 from distail.cli.options import Compute, Output
-from distail.config import parse_config
-from distail.training.recipe import TrainRecipe
 
 
 def train(
@@ -65,6 +63,9 @@ def train(
     seed
         Source of all randomness.
     """
+    from distail.config import parse_config
+    from distail.training.recipe import TrainRecipe
+
     recipe = parse_config(
         TrainRecipe,
         {

@@ -14,7 +14,7 @@ from distail.cli import main
 from distail.data.image_set import ImageSet
 
 NETWORK = "convnet2-w8"
-QUICK = ("--arch", NETWORK, "--epochs", 20, "--seeds", 1, "--lr", 0.05, "--augmentation", "none")
+QUICK = ("--arch", NETWORK, "--epochs", 6, "--seeds", 1, "--lr", 0.02, "--augmentation", "none")
 """Flags of `evaluate` for one small student that learns in a blink."""
 DM = ("--method", "dm", "--arch", NETWORK, "--set", "iterations=3", "--set", "real_batch=4", "--set", "image_lr=0.5")
 """Flags of `distill` for a learning method, cut short."""

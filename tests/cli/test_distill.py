@@ -25,8 +25,9 @@ class Dimmed(Method):
     factor: float = 0.5
 
     def distill(self, problem):
-        indices = torch.cat([problem.train.indices_of(c)[: problem.images_per_class] for c in range(problem.num_classes)])
-        labels = torch.arange(problem.num_classes).repeat_interleave(problem.images_per_class)
+        ipc, classes = problem.images_per_class, range(problem.num_classes)
+        indices = torch.cat([problem.train.indices_of(label)[:ipc] for label in classes])
+        labels = torch.arange(problem.num_classes).repeat_interleave(ipc)
         return Synthetic(self.factor * problem.real(indices), labels)
 """
 

@@ -13,9 +13,9 @@ from distail.data.preprocess import (
     ZCA_EPS,
     ZCA_KEEP_FRACTION,
     Preprocessing,
-    _exact_gram,
     fit_preprocessing,
 )
+from distail.data.statistics import _exact_gram
 from distail.errors import DistailError
 from tests.reference import zca
 
@@ -173,7 +173,7 @@ def test_chunks_change_nothing(kind, monkeypatch):
     pixels = (images.double() / 255).requires_grad_()
     expected = whole.apply(pixels)
     (expected_gradient,) = torch.autograd.grad(expected.square().sum(), pixels)
-    monkeypatch.setattr("distail.data.preprocess._CHUNK_VALUES", 5 * 3 * 8 * 8)
+    monkeypatch.setattr("distail.data.statistics._CHUNK_VALUES", 5 * 3 * 8 * 8)
     fitted = fit_preprocessing(image_set(images), kind)
     assert all(torch.equal(part, whole.to_tensors()[name]) for name, part in fitted.to_tensors().items())
     found = fitted.apply(pixels)
