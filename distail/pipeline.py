@@ -142,7 +142,8 @@ def distill(
             return load_distilled(folder.path)
     begun = time.perf_counter()
     synthetic = method.distill(problem)
-    provenance = _provenance(recipe, training, problem, synthetic, time.perf_counter() - begun)
+    seconds = checkpoint.seconds if isinstance(checkpoint, FileCheckpoint) else time.perf_counter() - begun
+    provenance = _provenance(recipe, training, problem, synthetic, seconds)
     distilled = _assemble(problem, synthetic, provenance)
     if not folder:
         return distilled

@@ -100,21 +100,29 @@ class FileCheckpoint:
     def __init__(self, folder: RunFolder, interval_s: float | None = None) -> None:
         self._path = folder.checkpoint
         self._interval_s = CHECKPOINT_INTERVAL_S if interval_s is None else interval_s
-        self._last = time.monotonic()
+        self._last = self._begun = time.monotonic()
+        self._seconds_before = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Wall time spent on the state, over all processes that worked on it."""
+        return self._seconds_before + time.monotonic() - self._begun
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The state of a killed run, or None."""
         if not self._path.exists():
             return None
         content = read_tensors(self._path, _CHECKPOINT)
-        return content.tensors, content.header
+        self._seconds_before = content.header["seconds"]
+        return content.tensors, content.header["values"]
 
     def save(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Writes the state if the last one is old enough."""
         now = time.monotonic()
         if now - self._last >= self._interval_s:
             self._last = now
-            write_tensors(self._path, TensorFile(_CHECKPOINT, dict(tensors), dict(values)))
+            header = {"values": dict(values), "seconds": self.seconds}
+            write_tensors(self._path, TensorFile(_CHECKPOINT, dict(tensors), header))
 
     def clear(self) -> None:
         """Drops the state of a finished run."""

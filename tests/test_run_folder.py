@@ -207,9 +207,14 @@ class Clock:
         return self.now
 
 
-def test_checkpoints_are_written_at_intervals(tmp_path, monkeypatch):
+@pytest.fixture
+def clock(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(run_folder, "time", clock)
+    return clock
+
+
+def test_checkpoints_are_written_at_intervals(tmp_path, clock):
     checkpoint = FileCheckpoint(RunFolder(tmp_path), interval_s=15.0)
     assert checkpoint.load() is None
     kept = []
@@ -234,6 +239,18 @@ def test_a_checkpoint_is_a_checkpoint(tmp_path):
     checkpoint.clear()
     assert checkpoint.load() is None
     checkpoint.clear()
+
+
+def test_time_adds_up_over_processes(tmp_path, clock):
+    folder = RunFolder(tmp_path)
+    first = FileCheckpoint(folder, interval_s=0.0)
+    clock.now += 100.0
+    first.save({"images": torch.ones(1)}, {})
+    clock.now += 7.0  # lost with the kill
+    second = FileCheckpoint(folder)
+    second.load()
+    clock.now += 20.0
+    assert second.seconds == 120.0
 
 
 def test_a_damaged_checkpoint_is_a_clear_error(tmp_path):

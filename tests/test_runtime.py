@@ -1,3 +1,4 @@
+import io
 import json
 
 import pytest
@@ -67,15 +68,19 @@ def test_memory_is_measured():
     assert chosen.peak_memory_bytes() >= before
 
 
-def test_memory_where_free_pages_are_not_told(monkeypatch):
+def test_caches_that_can_be_dropped_count_as_available(monkeypatch):
+    facts = "MemTotal:  9000 kB\nMemFree:  10 kB\nMemAvailable:  2000 kB\n"
+    monkeypatch.setattr("builtins.open", lambda *_, **__: io.StringIO(facts))
+    assert available_memory_bytes("cpu") == 2000 * 1024
+
+
+def test_memory_where_the_system_tells_only_its_size(monkeypatch):
+    def refuse(*_, **__):
+        raise FileNotFoundError
+
     pages = {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}
-
-    def sysconf(name):
-        if name not in pages:
-            raise ValueError("unrecognized configuration name")
-        return pages[name]
-
-    monkeypatch.setattr(runtime.os, "sysconf", sysconf)
+    monkeypatch.setattr("builtins.open", refuse)
+    monkeypatch.setattr(runtime.os, "sysconf", pages.__getitem__)
     assert available_memory_bytes("cpu") == 4_096_000
 
 

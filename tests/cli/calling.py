@@ -3,18 +3,21 @@
 import io
 import json
 import re
+from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from distail.cli import main
 from distail.data.image_set import ImageSet
+from tests.evaluation.separable import images_of
 
 NETWORK = "convnet2-w8"
-QUICK = ("--arch", NETWORK, "--epochs", 6, "--seeds", 1, "--lr", 0.02, "--augmentation", "none")
+QUICK: tuple[object, ...] = ("--arch", NETWORK, "--epochs", 12, "--seeds", 1, "--lr", 0.02, "--augmentation", "none")
 """Flags of `evaluate` for one small student that learns in a blink."""
 DM = ("--method", "dm", "--arch", NETWORK, "--set", "iterations=3", "--set", "real_batch=4", "--set", "image_lr=0.5")
 """Flags of `distill` for a learning method, cut short."""
@@ -87,6 +90,14 @@ def assert_clear_refusal(outcome: Outcome, *names: str) -> str:
         assert name in message, f"'{name}' is not named in: {message}"
     assert _ADVICE.search(message), f"no advice in: {message}"
     return message
+
+
+def pets(counts: Sequence[int], seed: int) -> ImageSet:
+    """Images that are hard enough to tell apart that not every network gets them all right."""
+    easy = images_of(counts, seed)
+    noise = 70 * torch.randn(easy.images.shape, generator=torch.Generator().manual_seed(1000 + seed))
+    pixels = (easy.images + noise).round().clamp(0, 255).to(torch.uint8)
+    return ImageSet(pixels, easy.labels, easy.class_names)
 
 
 def write_npz(path: Path, **splits: ImageSet) -> Path:

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.calling import DM, NETWORK, QUICK, succeed, write_npz
-from tests.evaluation.separable import images_of
+from tests.cli.calling import DM, NETWORK, QUICK, pets, succeed, write_npz
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +22,7 @@ def shared(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def source(shared) -> Path:
     """Three classes of 12 training and 6 test images, 8x8 RGB."""
-    return write_npz(shared / "pets.npz", train=images_of((12, 12, 12), 1), test=images_of((6, 6, 6), 2))
+    return write_npz(shared / "pets.npz", train=pets((12, 12, 12), 1), test=pets((6, 6, 6), 2))
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,9 @@ def test_an_export_of_learned_images_scores_like_the_set_up_to_rounding(dm_run, 
     told = succeed("export", dm_run, "--out", exported, "--format", format)
     assert "differ from the exact images by" in told.flat
     assert "from rounding" in told.flat
-    assert accuracy(exported, "--like", dm_run) == pytest.approx(accuracy(dm_run), abs=1 / 18)  # one test image
+    assert accuracy(exported, "--like", dm_run) == pytest.approx(
+        accuracy(dm_run), abs=1.5 / 18
+    )  # at most one test image
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -7,8 +7,8 @@ from tests.cli.calling import call, succeed
 def test_every_method_is_listed_with_its_paper():
     shown = succeed("methods")
     for name in method_names():
-        (row,) = [line for line in shown.out.splitlines() if f" {name} " in f" {line.strip(' │┃|')} "[: len(name) + 2]]
-        assert find_method(name).paper.split(",")[0].split(" ")[0] in row
+        (row,) = [line for line in shown.out.splitlines() if name in line.split()[:1]]
+        assert find_method(name).paper.split()[0] in row
     assert "arXiv:2110.04181" in shown.out
 
 

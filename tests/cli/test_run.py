@@ -8,8 +8,7 @@ import torch
 from distail.distilled import load_distilled
 from distail.evaluation.result import load_evaluation
 from distail.recipe import load_recipe
-from tests.cli.calling import NETWORK, call, contents, succeed, write_npz
-from tests.evaluation.separable import images_of
+from tests.cli.calling import NETWORK, call, contents, pets, succeed, write_npz
 
 SCORED = """
 evaluation:
@@ -52,8 +51,8 @@ def test_scoring_is_part_of_a_recipe(scored_recipe):
 
 
 def test_the_data_may_be_elsewhere(scored_recipe, tmp_path):
-    moved = write_npz(tmp_path / "moved.npz", train=images_of((12, 12, 12), 1), test=images_of((6, 6, 6), 2))
-    test = write_npz(tmp_path / "test.npz", images=images_of((2, 2, 2), 9))
+    moved = write_npz(tmp_path / "moved.npz", train=pets((12, 12, 12), 1), test=pets((6, 6, 6), 2))
+    test = write_npz(tmp_path / "test.npz", images=pets((2, 2, 2), 9))
     succeed("run", scored_recipe, "--out", "again", "--source", moved, "--test", test)
     assert load_recipe("again/recipe.yaml").data.source == str(moved)
     assert load_evaluation(Path("again/evaluation.json")).provenance["test"]["images"] == 6

@@ -6,17 +6,18 @@ import pytest
 import torch
 
 from distail.models.saved import load_network
-from tests.cli.calling import NETWORK, call, succeed, write_npz
+from tests.cli.calling import NETWORK, call, pets, succeed, write_npz
 from tests.data.sources.builders import pixels, write_folder
-from tests.evaluation.separable import TEST, images_of
 
 FAST = ("--arch", NETWORK, "--lr", 0.05, "--augmentation", "none")
+
+_TEST = pets((6, 6, 6), 2)
 
 
 def right(file) -> float:
     """Share of the test images that a saved network classifies correctly."""
-    predicted = load_network(file).predict_logits(TEST.images).argmax(dim=1)
-    return float((predicted == TEST.labels).double().mean())
+    predicted = load_network(file).predict_logits(_TEST.images).argmax(dim=1)
+    return float((predicted == _TEST.labels).double().mean())
 
 
 def weights_in(name: str) -> torch.Tensor:
@@ -54,7 +55,7 @@ def test_the_seed_decides(source):
 
 
 def test_the_long_tail_and_the_images_set_aside_are_respected(tmp_path):
-    path = write_npz(tmp_path / "all.npz", images=images_of((12, 12, 12), 1))
+    path = write_npz(tmp_path / "all.npz", images=pets((12, 12, 12), 1))
     weights = []
     for number, flags in enumerate(((), ("--imbalance", 4), ("--holdout", 0.25))):
         succeed("train", path, "--out", f"{number}.safetensors", *FAST, "--epochs", 1, *flags)
