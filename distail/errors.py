@@ -19,4 +19,4 @@ def did_you_mean(name: str, options: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if close:
         return f"Did you mean '{close[0]}'?"
-    return f"Choose one of: {', '.join(known)}." if known else "There is nothing to choose from."
+    return f"Choose one of: {', '.join(known)}." if known else "There is nothing to choose from; leave it out."

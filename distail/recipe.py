@@ -85,5 +85,8 @@ def load_recipe(path: str | Path) -> Recipe:
             f"Recipe {file} is not valid YAML: {reason}. Correct it, or start from the recipe.yaml of a run."
         ) from None
     if not isinstance(values, dict):
-        raise DistailError(f"Recipe {file} holds no settings; it should start with `data:` and `method:`.")
+        raise DistailError(
+            f"Recipe {file} holds no settings; it should start with `data:` and `method:`. Name the recipe.yaml of a "
+            "run, or write one like it."
+        )
     return parse_config(Recipe, values, f"recipe {file}")

@@ -10,7 +10,7 @@ from distail.errors import DistailError, did_you_mean
         ("iteration", ("iterations", "image_lr"), "Did you mean 'iterations'?"),
         ("xyz", ["random", "dm"], "Choose one of: dm, random."),  # sorted, however they were given
         ("", ["b", "a"], "Choose one of: a, b."),
-        ("anything", [], "There is nothing to choose from."),
+        ("anything", [], "There is nothing to choose from; leave it out."),
     ],
 )
 def test_the_closest_is_suggested_or_all_are_listed(name, options, expected):

@@ -43,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         build_app()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        _fail(f"{error} See `distail --help` and `distail COMMAND --help`.")
+        sentence = str(error) if str(error).endswith((".", "?")) else f"{error}."
+        _fail(f"{sentence} See `distail --help` and `distail COMMAND --help`.")
     except DistailError as error:
         _fail(str(error))
     except BrokenPipeError:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from distail.cli.options import Compute, Output, Repeatable, parse_settings
+from distail.cli.options import Compute, Output, Repeatable, Whole, parse_settings
 
 if TYPE_CHECKING:
     from distail.data.image_set import ImageSet
@@ -23,10 +23,10 @@ def check(
     *,
     test: str | None = None,
     imbalance: float | None = None,
-    image_size: int | None = None,
+    image_size: Annotated[int | None, Whole] = None,
     strict: Annotated[bool, Parameter(negative=())] = False,
     method: str = "dm",
-    ipc: int = 10,
+    ipc: Annotated[int, Whole] = 10,
     arch: str = "convnet3",
     set: Annotated[tuple[str, ...], Repeatable] = (),
     compute: Compute = Compute(),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from distail.cli.options import Compute, Output, Repeatable, parse_settings
+from distail.cli.options import Compute, Output, Repeatable, Whole, parse_settings
 
 if TYPE_CHECKING:
     from distail.recipe import Recipe
@@ -18,16 +18,16 @@ def distill(
     /,
     *,
     method: str = "dm",
-    ipc: int = 10,
+    ipc: Annotated[int, Whole] = 10,
     imbalance: float | None = None,
     out: Path | None = None,
     set: Annotated[tuple[str, ...], Repeatable] = (),
     preprocessing: Literal["none", "normalize", "zca"] = "normalize",
     arch: str = "convnet3",
     holdout: float | None = None,
-    image_size: int | None = None,
+    image_size: Annotated[int | None, Whole] = None,
     strict: Annotated[bool, Parameter(negative=())] = False,
-    seed: int = 0,
+    seed: Annotated[int, Whole] = 0,
     resume: Annotated[bool, Parameter(negative=())] = False,
     compute: Compute = Compute(),
     output: Output = Output(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from distail.cli.options import Compute, Output, Repeatable
+from distail.cli.options import Compute, Output, Repeatable, Whole
 from distail.errors import DistailError
 
 if TYPE_CHECKING:
@@ -20,14 +20,14 @@ def evaluate(
     *,
     test: str | None = None,
     arch: Annotated[tuple[str, ...], Repeatable] = ("convnet3",),
-    seeds: int = 3,
-    epochs: int = 1000,
+    seeds: Annotated[int, Whole] = 3,
+    epochs: Annotated[int, Whole] = 1000,
     labels: Literal["hard", "static", "teacher"] = "static",
     teacher: str | None = None,
     reference: Annotated[tuple[Literal["random", "full"], ...], Repeatable] = (),
-    full_epochs: int | None = None,
+    full_epochs: Annotated[int | None, Whole] = None,
     select: Literal["last", "validation"] = "last",
-    batch_size: int = 256,
+    batch_size: Annotated[int, Whole] = 256,
     lr: float = 0.01,
     augmentation: str = "color_crop_cutout_flip_scale_rotate",
     train: str | None = None,
@@ -89,23 +89,13 @@ def evaluate(
             "select": select,
             "references": tuple(dict.fromkeys(reference)),
             "full_epochs": full_epochs,
-            "train": {
-                "epochs": epochs,
-                "batch_size": batch_size,
-                "learning_rate": lr,
-                "augmentation": augmentation,
-            },
+            "train": {"epochs": epochs, "batch_size": batch_size, "learning_rate": lr, "augmentation": augmentation},
         },
         "evaluate",
     )
     from distail import scoring
-    from distail.artifact import require_free
 
-    if out:
-        if out.suffix == ".txt":
-            raise DistailError(f"--out {out}: the result is JSON, with a .txt beside it. Name it {out.stem}.json.")
-        require_free(out)
-        require_free(out.with_suffix(".txt"))
+    _require_place(out)
     progress = output.progress()
     distilled = scoring.open_set(target, like=like)
     training = scoring.TrainingSource(train, imbalance)
@@ -121,6 +111,18 @@ def evaluate(
     folder = Path(target) if (Path(target) / "manifest.json").exists() else None
     report(result, distilled, recipe, out or evaluation_file(folder), output)
     output.show(result.to_json())
+
+
+def _require_place(out: Path | None) -> None:
+    """Refuses, before students are trained, a file that the result cannot go to."""
+    from distail.artifact import require_free
+
+    if out is None:
+        return
+    if out.suffix == ".txt":
+        raise DistailError(f"--out {out}: the result is JSON, with a .txt beside it. Name it {out.stem}.json.")
+    require_free(out)
+    require_free(out.with_suffix(".txt"))
 
 
 def evaluation_file(folder: Path | None) -> Path | None:

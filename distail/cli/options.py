@@ -13,9 +13,29 @@ from distail.errors import DistailError
 from distail.progress import Progress, progress_for
 
 if TYPE_CHECKING:
+    from cyclopts import Token
     from rich.console import Console, RenderableType
 
 Repeatable = Parameter(negative=())
+
+
+def _whole_number(type_: Any, tokens: Sequence[Token]) -> int:
+    """Reads 10 and 1e3, and refuses 1.5, which cyclopts would round."""
+    text = tokens[0].value
+    try:
+        return int(text) if text.lstrip("+-").isdigit() else _exactly(float(text))
+    except ValueError:
+        raise ValueError(f"'{text}' is no whole number") from None
+
+
+def _exactly(number: float) -> int:
+    if not number.is_integer():
+        raise ValueError
+    return int(number)
+
+
+Whole = Parameter(converter=_whole_number)
+"""Marks a flag that takes a whole number."""
 
 
 @Parameter(name="*")
@@ -72,7 +92,7 @@ def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
     """Reads 'key=value' flags; values are YAML, so numbers, true and lists work.
 
     Raises:
-        DistailError: an assignment without '='.
+        DistailError: an assignment without '=', or a value that is not YAML.
     """
     import yaml
 
@@ -83,5 +103,10 @@ def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
             raise DistailError(
                 f"--set {assignment} is no assignment. Write --set NAME=VALUE, such as --set iterations=500."
             )
-        settings[key.strip()] = yaml.safe_load(value)
+        try:
+            settings[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise DistailError(
+                f"--set {assignment}: the value is not YAML. Write --set NAME=VALUE, such as --set iterations=500."
+            ) from None
     return settings

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from distail.cli.options import Compute, Output
+from distail.cli.options import Compute, Output, Whole
 
 
 def train(
@@ -14,17 +14,17 @@ def train(
     *,
     out: Path,
     arch: str = "convnet3",
-    epochs: int = 1000,
+    epochs: Annotated[int, Whole] = 1000,
     labels: Literal["hard", "static", "teacher"] = "static",
     teacher: Path | None = None,
     imbalance: float | None = None,
     holdout: float | None = None,
-    image_size: int | None = None,
-    batch_size: int = 256,
+    image_size: Annotated[int | None, Whole] = None,
+    batch_size: Annotated[int, Whole] = 256,
     lr: float = 0.01,
     schedule: Literal["step", "cosine", "constant"] = "step",
     augmentation: str = "color_crop_cutout_flip_scale_rotate",
-    seed: int = 0,
+    seed: Annotated[int, Whole] = 0,
     compute: Compute = Compute(),
     output: Output = Output(),
 ) -> None:

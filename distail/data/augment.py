@@ -89,8 +89,7 @@ class DSA:
             if name not in DSA_OPERATIONS:
                 raise DistailError(
                     f"Unknown augmentation '{name}' in strategy '{self.strategy}'. "
-                    f"{did_you_mean(name, DSA_OPERATIONS)} "
-                    "Join names with '_', or write 'none' for no augmentation."
+                    f"{did_you_mean(name, DSA_OPERATIONS)} Join names with '_', or write 'none' for no augmentation."
                 )
         for name, lowest, highest in _RANGES:
             value = getattr(self, name)
@@ -104,12 +103,7 @@ class DSA:
         return () if self.strategy in ("", "none") else tuple(self.strategy.split("_"))
 
     def sample(
-        self,
-        num_images: int,
-        image_shape: tuple[int, int, int],
-        generator: torch.Generator,
-        *,
-        shared: bool = False,
+        self, num_images: int, image_shape: tuple[int, int, int], generator: torch.Generator, *, shared: bool = False
     ) -> DSAParameters:
         """Draws an operation and its parameters.
 

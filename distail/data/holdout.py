@@ -9,6 +9,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from distail.data.image_set import ImageSet
+from distail.errors import DistailError
 from distail.seeding import torch_generator
 
 
@@ -35,7 +36,12 @@ def hold_out(images: ImageSet, fraction: float, seed: int, purpose: str) -> Hold
         fraction: of each class, above 0 and below 1; rounded to whole images.
         seed, purpose: the draw depends on both and on the class, so that splits for different purposes are
             independent.
+
+    Raises:
+        DistailError: the fraction is not above 0 and below 1.
     """
+    if not 0 < fraction < 1:
+        raise DistailError(f"A fraction of {fraction} cannot be held out. Give one above 0 and below 1, such as 0.2.")
     rest, held_out = [], []
     for label in range(images.num_classes):
         of_class = images.indices_of(label)

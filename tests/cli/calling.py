@@ -23,10 +23,11 @@ DM = ("--method", "dm", "--arch", NETWORK, "--set", "iterations=3", "--set", "re
 """Flags of `distill` for a learning method, cut short."""
 
 _ADVICE = re.compile(
-    r"\b(use|pass|choose|name|check|give|ask|distil|write|correct|repair|label|number|put|add|install|did you mean|"
-    r"input should be|copy or make|make it again|lower|remove|run)\b",
+    r"(?:[.:;,] |\bor )(?:then )?(?:use|pass|choose|name|check|give|ask|distil|write|correct|repair|label|number|put"
+    r"|add|install|copy|make|lower|remove|leave|see|train|undo|save|finish|restore|did you mean|input should be)\b",
     re.IGNORECASE,
 )
+"""An imperative at the beginning of a sentence or clause, or what is allowed."""
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def test_a_module_path_names_a_method_of_ones_own(monkeypatch):
 @pytest.mark.parametrize("classes", [(), ("One", "Two")])
 def test_a_module_must_define_exactly_one(monkeypatch, classes):
     module_with(monkeypatch, "mypackage.mymethod", *classes)
-    with pytest.raises(DistailError, match=rf"defines {len(classes)} methods; it should define exactly one"):
+    with pytest.raises(DistailError, match=rf"defines {len(classes)} method classes; it should define exactly one"):
         find_method("mypackage.mymethod")
 
 

@@ -47,7 +47,7 @@ class FolderSource(Source):
         if not files:
             raise DistailError(
                 f"{self.origin}: the class folders of {self._roots[split]} hold no image files. "
-                f"Known endings: {', '.join(sorted(IMAGE_SUFFIXES))}."
+                f"Put images there, with one of the endings {', '.join(sorted(IMAGE_SUFFIXES))}."
             )
         decoded = decode_images(
             in_batches(files), len(files), image_size=image_size, origin=self.origin, progress=progress

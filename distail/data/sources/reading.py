@@ -117,8 +117,11 @@ def _read(
 
 
 def _named_like(raw: RawSplit, class_names: tuple[str, ...]) -> RawSplit:
-    """The same images under `class_names`, where these contain all of the split's own."""
-    if raw.class_names == class_names or not set(raw.class_names) <= set(class_names):
+    """The same images under `class_names`, where the split merely lacks some of these.
+
+    Another order of the names is left alone, for the caller to refuse: it may be names that are wrong, not order.
+    """
+    if tuple(name for name in class_names if name in raw.class_names) != raw.class_names:
         return raw
     position = np.asarray([class_names.index(name) for name in raw.class_names], dtype=np.int64)
     return RawSplit(raw.pixels, position[raw.labels], class_names, raw.unreadable, raw.sizes)
@@ -130,7 +133,8 @@ def _checked_size(image_size: int | tuple[int, int] | None) -> tuple[int, int] |
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     if min(height, width) < MIN_IMAGE_SIZE:
         raise DistailError(
-            f"Image size {height}x{width} is too small: the networks need at least {MIN_IMAGE_SIZE} pixels a side."
+            f"Image size {height}x{width} is too small: the networks need at least {MIN_IMAGE_SIZE} pixels a side. "
+            f"Pass --image-size {MIN_IMAGE_SIZE} or more."
         )
     return height, width
 

@@ -76,7 +76,8 @@ def test_a_separate_test_source_follows_the_training_names(flat):
     assert load_test(flat, class_names=names).labels.tolist() == [1, 1, 3, 3, 3]
     assert load_test(flat, class_names=names).class_names == names
     assert load_test(flat, class_names=("emu", "owl")).class_names == ("jay", "owl")
-    assert load_test(flat, class_names=("owl", "jay")).class_counts == (3, 2)
+    # Another order is for the caller to refuse.
+    assert load_test(flat, class_names=("owl", "jay")).class_names == ("jay", "owl")
 
 
 def test_paths_and_strings_are_the_same(flat):
