@@ -55,6 +55,8 @@ class DistilledSet:
         soft_labels: (n, classes) logits, or None.
         learning_rate: the student's learned step size, or None.
         provenance: recipe, versions, hashes: how the set was made.
+        training_fingerprints: `ImageSet.fingerprints` of the real images it was made from, so that scoring can tell
+            test images among them; None where they are not known.
 
     Raises:
         DistailError: shapes disagree, a label is out of range, a value is not finite, or the learning rate is not
@@ -68,6 +70,7 @@ class DistilledSet:
     soft_labels: Float[Tensor, "n k"] | None = None
     learning_rate: float | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
+    training_fingerprints: Int64[Tensor, " m"] | None = None
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.labels) or len(self.images) == 0:
@@ -140,6 +143,8 @@ class DistilledSet:
         tensors = {"images": self.images, "labels": self.labels}
         if self.soft_labels is not None:
             tensors["soft_labels"] = self.soft_labels
+        if self.training_fingerprints is not None:
+            tensors["training_fingerprints"] = self.training_fingerprints
         tensors |= {_PREPROCESSING + name: value for name, value in self.preprocessing.to_tensors().items()}
         header = {
             "class_names": list(self.class_names),
@@ -178,6 +183,7 @@ def load_distilled(path: str | Path) -> DistilledSet:
             soft_labels=tensors.get("soft_labels"),
             learning_rate=header["learning_rate"],
             provenance=header["provenance"],
+            training_fingerprints=tensors.get("training_fingerprints"),
         )
     except KeyError as error:
         raise DistailError(f"{file} lacks {error}; it is not a whole distilled set. Make it again.") from None

@@ -217,6 +217,7 @@ def _assemble(problem: Problem, synthetic: Synthetic, provenance: dict[str, Any]
         soft_labels=synthetic.soft_labels,
         learning_rate=synthetic.learning_rate,
         provenance=provenance,
+        training_fingerprints=problem.train.fingerprints.unique(),
     )
 
 

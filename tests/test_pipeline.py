@@ -486,3 +486,11 @@ def test_images_in_memory_are_not_found_again(tmp_path, monkeypatch):
 def test_bad_arguments_are_clear_errors(arguments, match):
     with pytest.raises(DistailError, match=match):
         distill_in_one_call(images_of((4, 4, 4), 1), **arguments)
+
+
+def test_the_set_knows_its_training_images_and_no_others():
+    images = distail.load("digits")
+    made = distail.distill(images, "random", images_per_class=1, imbalance=50, architecture="convnet1-w8")
+    kept = distail.make_long_tailed(images, 50).images
+    assert made.training_fingerprints is not None
+    assert set(made.training_fingerprints.tolist()) == set(kept.fingerprints.tolist())

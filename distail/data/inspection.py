@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import defaultdict
 from dataclasses import dataclass
@@ -118,17 +117,15 @@ def inspect(contents: SourceContents, other: SourceContents | None = None) -> In
     )
 
 
-def _positions_by_pixels(images: ImageSet) -> dict[bytes, list[int]]:
-    """Where each distinct image stands. 128 bits of hash make a false match unthinkable, and are fast."""
-    positions: dict[bytes, list[int]] = defaultdict(list)
-    shape = repr(images.image_shape).encode()
-    for index, pixels in enumerate(images.images.numpy()):
-        digest = hashlib.blake2b(pixels.tobytes(), digest_size=16, key=shape).digest()
-        positions[digest].append(index)
+def _positions_by_pixels(images: ImageSet) -> dict[int, list[int]]:
+    """Where each distinct image stands, by its fingerprint."""
+    positions: dict[int, list[int]] = defaultdict(list)
+    for index, fingerprint in enumerate(images.fingerprints.tolist()):
+        positions[fingerprint].append(index)
     return positions
 
 
-def _duplicates_within(images: ImageSet, positions: dict[bytes, list[int]]) -> tuple[DuplicateGroup, ...]:
+def _duplicates_within(images: ImageSet, positions: dict[int, list[int]]) -> tuple[DuplicateGroup, ...]:
     return tuple(
         DuplicateGroup(tuple(indices), (), _classes_of(images, indices))
         for indices in positions.values()
@@ -137,14 +134,14 @@ def _duplicates_within(images: ImageSet, positions: dict[bytes, list[int]]) -> t
 
 
 def _duplicates_across(
-    images: ImageSet, positions: dict[bytes, list[int]], other: ImageSet
+    images: ImageSet, positions: dict[int, list[int]], other: ImageSet
 ) -> tuple[DuplicateGroup, ...]:
     elsewhere = _positions_by_pixels(other)
     groups = []
-    for digest, indices in positions.items():
-        if digest in elsewhere:
-            classes = {*_classes_of(images, indices), *_classes_of(other, elsewhere[digest])}
-            groups.append(DuplicateGroup(tuple(indices), tuple(elsewhere[digest]), tuple(sorted(classes))))
+    for fingerprint, indices in positions.items():
+        if fingerprint in elsewhere:
+            classes = {*_classes_of(images, indices), *_classes_of(other, elsewhere[fingerprint])}
+            groups.append(DuplicateGroup(tuple(indices), tuple(elsewhere[fingerprint]), tuple(sorted(classes))))
     return tuple(groups)
 
 

@@ -31,6 +31,8 @@ from distail.synthetic.selection import class_major_labels, random_choice, selec
 from distail.training.loop import Selection
 from distail.training.recipe import LabelProtocol, TrainRecipe
 
+MAX_LEAKED = 0.1
+"""Fraction of test images that may stand among the training images, as real datasets have some; it is reported."""
 VALIDATION_FRACTION = 0.1
 VALIDATION_LOOKS = 20
 """How often the validation images are looked at during one training."""
@@ -82,6 +84,18 @@ class Scoring:
                 f"{self.test.origin} is the very data the set was made from, so scoring on it would prove nothing. "
                 "Name held-out images with --test."
             )
+        if self.num_leaked > MAX_LEAKED * len(self.test):
+            raise DistailError(
+                f"{self.num_leaked} of the {len(self.test)} images of {self.test.origin} are among the images the set "
+                "was made from, so scoring on them would prove little. Name held-out images with --test."
+            )
+
+    @property
+    def num_leaked(self) -> int:
+        """Test images that equal, pixel by pixel, one of the images the set was made from."""
+        known = [self.distilled.training_fingerprints, None if self.train is None else self.train.fingerprints]
+        seen = [fingerprints for fingerprints in known if fingerprints is not None]
+        return int(torch.isin(self.test.fingerprints, torch.cat(seen)).sum()) if seen else 0
 
     @property
     def train_counts(self) -> tuple[int, ...] | None:
@@ -240,6 +254,7 @@ def _provenance(scoring: Scoring) -> dict[str, Any]:
         "test": {
             "origin": scoring.test.origin,
             "images": len(scoring.test),
+            "leaked": scoring.num_leaked,
             "sha256": scoring.test.content_hash,
         },
         "train_sha256": scoring.train.content_hash if scoring.train else None,

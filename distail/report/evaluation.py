@@ -50,6 +50,11 @@ def evaluation_notes(result: Evaluation, distilled: DistilledSet, recipe: Evalua
         f"Each student: {first.epochs} epochs, {chosen}, {recipe.train.augmentation} augmentation. "
         "± is the sample standard deviation over seeds. The test images selected nothing."
     )
+    if leaked := result.provenance["test"]["leaked"]:
+        notes.append(
+            f"CAUTION: {leaked} of the {result.provenance['test']['images']} test images are also among the images the "
+            "set was made from, which makes scores too good."
+        )
     if full := result.of("full"):
         notes.append(f"Students on the whole training set: {full[0].num_images:,} images, {full[0].epochs} epochs.")
     stored = result.stored

@@ -140,3 +140,18 @@ def test_differing_classes_are_explained(found, message):
 
 def test_equal_classes_pass():
     require_same_classes(("a", "b"), "train", ["a", "b"], "test")
+
+
+def test_fingerprints_are_equal_exactly_where_pixels_are():
+    images = image_set([0, 1, 0, 1])
+    pixels = images.images[[0, 1, 0, 2]].clone()
+    pixels[3, 0, 0, 0] ^= 1
+    first, second, again, changed = ImageSet(pixels, images.labels, images.class_names).fingerprints.tolist()
+    assert first == again
+    assert len({first, second, changed, int(images.fingerprints[2])}) == 4
+
+
+def test_fingerprints_tell_shapes_apart():
+    images = image_set([0, 1])
+    turned = ImageSet(images.images.reshape(2, 3, 9, 8), images.labels, images.class_names)
+    assert not set(images.fingerprints.tolist()) & set(turned.fingerprints.tolist())

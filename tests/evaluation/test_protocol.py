@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from distail.data.holdout import hold_out
 from distail.data.image_set import ImageSet
 from distail.data.preprocess import fit_preprocessing
+from distail.distilled import DistilledSet
 from distail.errors import DistailError
 from distail.evaluation import protocol
 from distail.evaluation.protocol import VALIDATION_FRACTION, Scoring, evaluate, random_subset
@@ -380,7 +381,7 @@ def test_provenance_says_how_the_score_came_about():
     whole = make_set(provenance={"recipe": {"method": "dm"}})
     found = evaluate(Scoring(whole, TEST, recipe, TRAIN)).provenance
     assert found["recipe"] == recipe.model_dump(mode="json")
-    assert found["test"] == {"origin": "test images", "images": 18, "sha256": TEST.content_hash}
+    assert found["test"] == {"origin": "test images", "images": 18, "leaked": 0, "sha256": TEST.content_hash}
     assert found["train_sha256"] == TRAIN.content_hash
     assert found["set"] == whole.provenance
     assert found["hardware"]
@@ -393,3 +394,34 @@ def test_bfloat16_scores_about_the_same():
     half = evaluate(Scoring(make_set(), TEST, quick(epochs=20), runtime=Runtime("cpu", "bf16"))).students[0].scores
     assert half.accuracy == pytest.approx(single.accuracy, abs=0.2)
     assert math.isfinite(half.ece)
+
+
+# Test images among the training images
+
+
+def mixed(leaked: int) -> ImageSet:
+    """60 test images, of which the first few of each class are training images."""
+    fresh = images_of((20, 20, 20), seed=2)
+    images = fresh.images.clone()
+    stolen = torch.cat([TRAIN.indices_of(label)[: leaked // 3] for label in range(3)])
+    places = torch.cat([fresh.indices_of(label)[: leaked // 3] for label in range(3)])
+    images[places] = TRAIN.images[stolen]
+    return ImageSet(images, fresh.labels, fresh.class_names, "mixed images")
+
+
+def informed() -> DistilledSet:
+    return replace(make_set(), training_fingerprints=TRAIN.fingerprints)
+
+
+def test_a_few_training_images_in_the_test_data_are_counted():
+    evaluation = evaluate(Scoring(informed(), mixed(6), quick()))
+    assert evaluation.provenance["test"]["leaked"] == 6
+    assert evaluate(Scoring(informed(), mixed(0), quick())).provenance["test"]["leaked"] == 0
+    # Without fingerprints in the set, the training data tell the same.
+    assert Scoring(make_set(), mixed(6), quick(), TRAIN).num_leaked == 6
+    assert Scoring(make_set(), mixed(6), quick()).num_leaked == 0
+
+
+def test_many_training_images_in_the_test_data_are_refused():
+    with pytest.raises(DistailError, match="9 of the 60 images of mixed images are among"):
+        Scoring(informed(), mixed(9), quick())
