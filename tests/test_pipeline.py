@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+import distail
 from distail import pipeline
 from distail.api import distill as distill_in_one_call
 from distail.artifact import read_json
