@@ -1,9 +1,7 @@
 """`distail --help` is instant, because nothing heavy is imported for it."""
 
-import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -37,13 +35,15 @@ def test_importing_the_package_imports_nothing_heavy():
     assert not HEAVY & set(done.stdout.split())
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="processes start far more slowly there")
+@pytest.mark.skipif(sys.platform == "win32", reason="has no account of child processes")
 def test_help_answers_in_half_a_second():
+    """Counted in processor time: it waits for nothing, and wall time on a busy machine tells of other programs."""
+    import resource
+
     best = float("inf")
     for _ in range(5):
-        begun = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         started("-m", "distail", "--help")
-        best = min(best, time.perf_counter() - begun)
-        if best < 0.5:
-            break
-    assert best < 0.5, f"{best:.2f} s at best with a load of {os.getloadavg()[0]:.1f}"
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        best = min(best, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert 0.01 < best < 0.5
