@@ -60,10 +60,11 @@ NOTES = """\
   100 images. The thousand epochs of the other rows would take 50,000 steps.
 - `random` lies 2.7 points below the published mean, within 1.4 of its standard deviations. It is one draw of 100
   images; the ± here is over students alone, while the published ± is likely to include the draw.
-- `k_center`, `herding` and `graph_cut` use a ConvNet-3 trained for 10 epochs on the long-tailed data, not 40. The
-  published `k_center` and `graph_cut` rows do not say which features they used; the library they name defaults to an
-  ImageNet ResNet-18. Farthest-first picks outliers of whatever space it is given, so rows with other features are no
-  check of each other: ours differ from the published ones by more than their deviations, and that is the likely cause.
+- `k_center` and `herding` use a ConvNet-3 trained for 10 epochs on the long-tailed data, not 40. The
+  published `k_center` row does not say which features it used; the library it names defaults to an ImageNet ResNet-18.
+  Farthest-first picks outliers of whatever space it is given, so rows with other features are no check of each other:
+  ours differs from the published one by more than its deviation, and that is the likely cause.
+- `graph_cut` has not been measured yet.
 - `dm` ran 1,000 iterations with 32 real images a class and step size 5, not 20,000 with 256 and 1. No long-tailed
   number of it is published."""
 

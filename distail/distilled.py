@@ -43,7 +43,7 @@ class StoredBytes:
         return self.images + self.labels + self.preprocessing + self.teacher
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DistilledSet:
     """A small training set, synthetic or selected.
 
@@ -95,6 +95,10 @@ class DistilledSet:
                 raise DistailError(
                     f"The distilled {name} hold NaN or infinite values; distil again with smaller steps."
                 )
+
+    def __repr__(self) -> str:
+        soft = "hard" if self.soft_labels is None else "soft"
+        return f"DistilledSet({len(self)} images of {self.image_shape}, {self.num_classes} classes, {soft} labels)"
 
     def __len__(self) -> int:
         return len(self.labels)

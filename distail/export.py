@@ -86,7 +86,7 @@ class ExportLoss:
         return f"{error} Not in the export: {', '.join(self.dropped)}." if self.dropped else error
 
 
-def export_set(distilled: DistilledSet, path: Path, format: ExportFormat | str) -> ExportLoss:
+def export_set(distilled: DistilledSet, path: str | Path, format: ExportFormat | str) -> ExportLoss:
     """Writes a set as ordinary images, whole or not at all.
 
     parquet: a Hugging Face dataset file with columns image (PNG), label (with class names) and, where the set
@@ -101,6 +101,7 @@ def export_set(distilled: DistilledSet, path: Path, format: ExportFormat | str) 
     Raises:
         DistailError: unknown format, a target that exists, channels that PNG cannot hold, or a failing disk.
     """
+    path = Path(path)
     if format not in get_args(ExportFormat):
         raise DistailError(f"Unknown export format '{format}'. {did_you_mean(format, get_args(ExportFormat))}")
     channels = distilled.image_shape[0]

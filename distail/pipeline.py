@@ -71,6 +71,12 @@ def training_images(
     source.require_no_empty_class()
     kept = None
     if holdout is not None:
+        if 1 in source.class_counts:
+            single = source.class_names[source.class_counts.index(1)]
+            raise DistailError(
+                f"{source.origin}: class '{single}' has a single image, so none of it can be held out for testing. Add "
+                "images of it, or leave out --holdout and name test images with --test when evaluating."
+            )
         kept = hold_out(source, holdout, HOLDOUT_SEED, "test").rest
     images = source if kept is None else source.subset(kept)
     if imbalance is not None:
@@ -140,6 +146,12 @@ def distill(
         folder.begin(recipe, training.images.content_hash, resume=resume)
         if folder.is_complete:
             return load_distilled(folder.path)
+        if resume:
+            progress.say(
+                "Going on from the last checkpoint."
+                if folder.checkpoint.exists()
+                else "Nothing kept yet: starting anew."
+            )
     begun = time.perf_counter()
     synthetic = method.distill(problem)
     seconds = checkpoint.seconds if isinstance(checkpoint, FileCheckpoint) else time.perf_counter() - begun

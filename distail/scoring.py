@@ -65,6 +65,7 @@ def open_set(target: str | Path, like: str | Path | None = None) -> DistilledSet
         images=original.preprocessing.apply(images.images),
         labels=images.labels,
         soft_labels=None,
+        provenance={**original.provenance, "exported_to": str(target)},
     )
 
 
@@ -109,7 +110,8 @@ def real_images_as_set(images: ImageSet) -> DistilledSet:
         labels=images.labels,
         class_names=images.class_names,
         preprocessing=preprocessing,
-        provenance={"source": images.origin},
+        provenance={"source": images.origin, "data_sha256": images.content_hash},
+        training_fingerprints=images.fingerprints.unique(),
     )
 
 
@@ -157,6 +159,8 @@ def _test_images(distilled: DistilledSet, test: str | Path | None, progress: Pro
     recipe = distilled.provenance.get("recipe", {})
     test = test or recipe.get("test")
     own = DataRecipe(**recipe["data"]) if "data" in recipe else None
+    if own is not None and test is None and own.source == IN_MEMORY:
+        raise DistailError("The set was made from images in memory. Pass held-out images as test=... to score it.")
     if own is not None and str(test or own.source) == own.source:
         if own.holdout is not None:
             return held_out_images(own, size, distilled.provenance.get("source_sha256"))

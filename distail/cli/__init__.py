@@ -22,6 +22,7 @@ def build_app() -> App:
         name="distail",
         help="Make a tiny, class-balanced training set from an imbalanced image dataset, and prove how good it is.",
         version=_version,
+        suppress_keyboard_interrupt=False,
         help_format="plaintext",
     )
     for command in (

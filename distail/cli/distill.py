@@ -93,9 +93,15 @@ def distill(
 def make(recipe: Recipe, out: Path, resume: bool, output: Output) -> dict[str, Any]:
     """Makes the set, says where it is and what to do next, and returns the facts as JSON values."""
     from distail import pipeline
+    from distail.data.sources import source_splits
     from distail.progress import format_seconds
 
     progress = output.progress()
+    if recipe.test is None and recipe.data.holdout is None and "test" not in source_splits(recipe.data.source):
+        progress.say(
+            f"{recipe.data.source} has no test split: nothing is set aside to score the set on. Start again with "
+            "--holdout 0.2, or name other images with --test when evaluating."
+        )
     distilled = pipeline.distill(recipe, out=out, resume=resume, progress=progress)
     facts = distilled.provenance
     counts = facts["class_counts"]
@@ -104,7 +110,8 @@ def make(recipe: Recipe, out: Path, resume: bool, output: Output) -> dict[str, A
         f"{min(counts):,}) became {len(distilled):,} images, {distilled.class_counts[0]} per class, by {recipe.method} "
         f"in {format_seconds(facts['distill_seconds'])}.",
         f"The set is in {out}, its images are drawn in {out / 'images.png'}.",
-        f"Next: distail evaluate {out}",
+        f"Next: distail evaluate {out}"
+        + ("" if recipe.architecture == "convnet3" else f" --arch {recipe.architecture}"),
     )
     return {
         "run": str(out),

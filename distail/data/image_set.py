@@ -14,9 +14,11 @@ from torch import Tensor
 from distail.errors import DistailError
 
 MIN_IMAGE_SIZE = 8
+IN_MEMORY = "memory"
+"""Origin of images that were not read from a source."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ImageSet:
     """Labelled images of one size.
 
@@ -34,7 +36,7 @@ class ImageSet:
     images: UInt8[Tensor, "n c h w"]
     labels: Int64[Tensor, " n"]
     class_names: tuple[str, ...]
-    origin: str = "memory"
+    origin: str = IN_MEMORY
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4:
@@ -67,6 +69,9 @@ class ImageSet:
                 f"{self.origin}: images are {self.images.shape[2]}x{self.images.shape[3]} pixels; the networks need "
                 f"at least {MIN_IMAGE_SIZE}x{MIN_IMAGE_SIZE}. Pass --image-size {MIN_IMAGE_SIZE} or more."
             )
+
+    def __repr__(self) -> str:
+        return f"ImageSet({len(self)} images of {self.image_shape}, {self.num_classes} classes, from {self.origin})"
 
     def __len__(self) -> int:
         return len(self.labels)

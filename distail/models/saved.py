@@ -94,7 +94,7 @@ class SavedNetwork:
         return torch.cat(logits)
 
 
-def save_network(path: Path, saved: SavedNetwork) -> None:
+def save_network(path: str | Path, saved: SavedNetwork) -> None:
     """Writes a network to one safetensors file, atomically."""
     tensors = {_NETWORK_PREFIX + name: tensor for name, tensor in saved.network.state_dict().items()}
     tensors |= {_PREPROCESSING_PREFIX + name: tensor for name, tensor in saved.preprocessing.to_tensors().items()}
@@ -105,17 +105,17 @@ def save_network(path: Path, saved: SavedNetwork) -> None:
         "preprocessing": saved.preprocessing.header(),
         "provenance": saved.provenance,
     }
-    write_tensors(path, TensorFile(KIND, tensors, header))
+    write_tensors(Path(path), TensorFile(KIND, tensors, header))
 
 
-def load_network(path: Path) -> SavedNetwork:
+def load_network(path: str | Path) -> SavedNetwork:
     """Reads a network that `save_network` wrote, on the CPU and in evaluation mode.
 
     Raises:
         DistailError: the file is missing, damaged or no network; its weights do not fit the architecture that
             it names; or that architecture needs timm and timm is not installed.
     """
-    content = read_tensors(path, KIND)
+    content = read_tensors(Path(path), KIND)
     header = content.header
     try:
         architecture = str(header["architecture"])

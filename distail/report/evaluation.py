@@ -10,10 +10,12 @@ from rich.table import Table
 
 from distail.distilled import DistilledSet
 from distail.evaluation.recipe import EvaluationRecipe
-from distail.evaluation.result import Evaluation
+from distail.evaluation.result import Evaluation, StudentScore
 from distail.report.terminal import ScoreRow, evaluation_table, per_class_table
 
 TEXT_WIDTH = 110
+MIN_TEST_IMAGES = 10
+"""Test images of a class below which a reader is warned."""
 
 
 def subject_title(subject: str, distilled: DistilledSet | None = None) -> str:
@@ -22,7 +24,10 @@ def subject_title(subject: str, distilled: DistilledSet | None = None) -> str:
     titles = {"random": "random images", "full": "whole training set"}
     if subject in titles:
         return titles[subject]
-    return subject.replace("distilled", f"distilled ({method})") if method else subject
+    if not method:
+        return subject
+    exported = ", exported" if distilled and "exported_to" in distilled.provenance else ""
+    return subject.replace("distilled", f"distilled ({method}{exported})")
 
 
 def evaluation_tables(result: Evaluation, distilled: DistilledSet | None = None) -> list[Table]:
@@ -47,16 +52,27 @@ def evaluation_notes(result: Evaluation, distilled: DistilledSet, recipe: Evalua
         notes.append("Labels: the set stores no soft labels, so 'static' means its hard labels.")
     chosen = "last epoch" if recipe.select == "last" else "best epoch on validation images from the training data"
     notes.append(
-        f"Each student: {first.epochs} epochs, {chosen}, {recipe.train.augmentation} augmentation. "
-        "± is the sample standard deviation over seeds. The test images selected nothing."
+        f"Each student: {first.epochs} epochs, {chosen}, batch {recipe.train.batch_size}, SGD learning rate "
+        f"{distilled.learning_rate or recipe.train.learning_rate:g}, augmentation {recipe.train.augmentation}, "
+        f"{result.provenance['precision']} on {result.provenance['device']}."
     )
+    notes.append(
+        "± is the sample standard deviation over seeds: over students of one and the same distilled set, while each "
+        "student on random images has a draw of its own."
+        if result.of("random")
+        else "± is the sample standard deviation over students of one and the same set, made once."
+    )
+    notes += _about_test_images(result, first)
     if leaked := result.provenance["test"]["leaked"]:
         notes.append(
             f"CAUTION: {leaked} of the {result.provenance['test']['images']} test images are also among the images the "
             "set was made from, which makes scores too good."
         )
     if full := result.of("full"):
-        notes.append(f"Students on the whole training set: {full[0].num_images:,} images, {full[0].epochs} epochs.")
+        notes.append(
+            f"Students on the whole training set: {full[0].num_images:,} images as they are, {full[0].epochs} epochs. "
+            "Training that makes up for the imbalance, by sampling or by its loss, would score higher."
+        )
     stored = result.stored
     notes.append(
         f"Stored bytes: images {stored.images:,}, labels {stored.labels:,}, preprocessing {stored.preprocessing:,}"
@@ -69,6 +85,19 @@ def evaluation_notes(result: Evaluation, distilled: DistilledSet, recipe: Evalua
             f"{100 * abs(scores.hard_label_recovery):.1f} points "
             f"{'below' if scores.hard_label_recovery >= 0 else 'above'} the whole training set, both with hard labels; "
             f"label-robust score {scores.label_robust_score:.3f} (DD-Ranking, 0 to 1)."
+        )
+    return notes
+
+
+def _about_test_images(result: Evaluation, student: StudentScore) -> list[str]:
+    """How many images the scores rest on."""
+    counts = [sum(row) for row in student.scores.confusion]
+    test = result.provenance["test"]
+    notes = [f"Tested on {sum(counts):,} images of {test['origin']}, which nothing was trained on or selected by."]
+    if min(counts) < MIN_TEST_IMAGES:
+        name = result.class_names[counts.index(min(counts))]
+        notes.append(
+            f"CAUTION: class '{name}' has only {min(counts)} test images; scores that rest on so few mean little."
         )
     return notes
 
