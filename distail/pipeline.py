@@ -19,7 +19,7 @@ from distail.data.holdout import hold_out
 from distail.data.image_set import ImageSet
 from distail.data.long_tail import make_long_tailed
 from distail.data.preprocess import fit_preprocessing
-from distail.data.sources import load, read_source
+from distail.data.sources import load, read_source, source_splits
 from distail.distilled import DistilledSet, load_distilled
 from distail.errors import DistailError
 from distail.estimate import require_memory
@@ -137,6 +137,7 @@ def distill(
         folder.require_usable(recipe, resume=resume)
         if folder.is_complete and training is None:
             return load_distilled(folder.path)
+    in_memory = training is not None
     training = training or load_training_images(recipe.data, progress)
     checkpoint = FileCheckpoint(folder) if folder else NoCheckpoint()
     problem = _problem(recipe, training, progress, checkpoint, MetricsLog(folder.metrics) if folder else None)
@@ -152,6 +153,8 @@ def distill(
                 if folder.checkpoint.exists()
                 else "Nothing kept yet: starting anew."
             )
+    if not in_memory:
+        _warn_without_test_images(recipe, progress)
     begun = time.perf_counter()
     synthetic = method.distill(problem)
     seconds = checkpoint.seconds if isinstance(checkpoint, FileCheckpoint) else time.perf_counter() - begun
@@ -193,6 +196,15 @@ def training_images_of(distilled: DistilledSet, progress: Progress | None = None
             "Name the original data with --train SOURCE."
         )
     return training
+
+
+def _warn_without_test_images(recipe: Recipe, progress: Progress) -> None:
+    """Says before hours of work that nothing is set aside to score them on."""
+    if recipe.test is None and recipe.data.holdout is None and "test" not in source_splits(recipe.data.source):
+        progress.say(
+            f"{recipe.data.source} has no test split: nothing is set aside to score the set on. Start again with "
+            "--holdout 0.2, or name other images with --test when evaluating."
+        )
 
 
 def _problem(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from distail.data.image_set import ImageSet, require_same_classes
+from distail.data.image_set import IN_MEMORY, ImageSet, require_same_classes
 from distail.data.preprocess import fit_preprocessing
 from distail.data.sources import SourceContents, load, read_source, read_test_source
 from distail.distilled import FILE_NAME, DistilledSet, load_distilled

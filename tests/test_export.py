@@ -80,7 +80,7 @@ def test_exported_pixels_are_the_sets(tmp_path_factory, format, n, channels, sca
         preprocessing=distilled.preprocessing,
     )
     path = tmp_path_factory.mktemp("export") / "set"
-    export_set(learned, path, format)
+    export_set(learned, str(path), format)
     assert torch.equal(read_back(learned, path, format), learned.to_pixels())
 
 

@@ -23,7 +23,7 @@ from distail.progress import Progress
 from distail.provenance import indices_hash
 from distail.recipe import DataRecipe, Recipe, load_recipe
 from distail.run_folder import FileCheckpoint
-from tests.evaluation.separable import ARCHITECTURE, NAMES, images_of
+from tests.evaluation.separable import ARCHITECTURE, NAMES, Said, images_of
 
 ITERATIONS = 6
 FILES = {"manifest.json", "recipe.yaml", "metrics.jsonl", "distilled.safetensors", "images.png"}
@@ -495,3 +495,25 @@ def test_the_set_knows_its_training_images_and_no_others():
     kept = distail.make_long_tailed(images, 50).images
     assert made.training_fingerprints is not None
     assert set(made.training_fingerprints.tolist()) == set(kept.fingerprints.tolist())
+
+
+def test_a_class_of_one_image_cannot_be_held_out():
+    with pytest.raises(DistailError, match="class 'bee' has a single image"):
+        training_images(images_of((4, 1, 4), seed=1), holdout=0.2)
+    assert len(training_images(images_of((4, 1, 4), seed=1)).images) == 9
+
+
+def test_a_source_without_test_images_is_pointed_out_before_the_work(tmp_path):
+    images = images_of((6, 6, 6), seed=1)
+    path = tmp_path / "only.npz"
+    np.savez(path, images=images.images.permute(0, 2, 3, 1).numpy(), labels=images.labels.numpy())
+    for holdout, expected in ((None, 1), (0.2, 0)):
+        said = Said()
+        recipe = Recipe(
+            data=DataRecipe(source=str(path), holdout=holdout),
+            method="random",
+            images_per_class=1,
+            architecture=ARCHITECTURE,
+        )
+        distill(recipe, progress=said)
+        assert sum("no test split" in message for message in said.messages) == expected

@@ -188,11 +188,14 @@ def test_an_exported_set_comes_back_with_like(tmp_path, run, format):
     assert opened.labels.tolist() == whole.labels.tolist()
     torch.testing.assert_close(opened.images, whole.images, atol=1e-5, rtol=1e-5)  # real images: nothing is rounded
     assert opened.preprocessing.header() == whole.preprocessing.header()
-    assert opened.provenance == whole.provenance
+    assert opened.provenance == {**whole.provenance, "exported_to": str(path)}
     assert opened.soft_labels is None
     assert scores_of(score(opened, quick())) == scores_of(score(whole, quick()))
     alone = open_set(path)
-    assert alone.provenance == {"source": str(path)}
+    assert set(alone.provenance) == {"source", "data_sha256"}
+    assert alone.provenance["source"] == str(path)
+    with pytest.raises(DistailError, match="very data"):
+        score(alone, quick(), test=path)
     own = fit_preprocessing(ImageSet(whole.to_pixels(), whole.labels, NAMES), "normalize")
     assert torch.equal(alone.preprocessing.mean, own.mean)
     with pytest.raises(DistailError, match="--test SOURCE"):

@@ -93,15 +93,9 @@ def distill(
 def make(recipe: Recipe, out: Path, resume: bool, output: Output) -> dict[str, Any]:
     """Makes the set, says where it is and what to do next, and returns the facts as JSON values."""
     from distail import pipeline
-    from distail.data.sources import source_splits
     from distail.progress import format_seconds
 
     progress = output.progress()
-    if recipe.test is None and recipe.data.holdout is None and "test" not in source_splits(recipe.data.source):
-        progress.say(
-            f"{recipe.data.source} has no test split: nothing is set aside to score the set on. Start again with "
-            "--holdout 0.2, or name other images with --test when evaluating."
-        )
     distilled = pipeline.distill(recipe, out=out, resume=resume, progress=progress)
     facts = distilled.provenance
     counts = facts["class_counts"]

@@ -39,7 +39,7 @@ def path(tmp_path: Path) -> Path:
 def test_round_trip_gives_the_same_logits(path: Path, architecture: str, kind: PreprocessingKind) -> None:
     saved = make_saved(architecture, kind)
     save_network(path, saved)
-    loaded = load_network(path)
+    loaded = load_network(str(path))
     images = images_of(5)
     assert torch.equal(loaded.predict_logits(images), saved.predict_logits(images))
     assert loaded.architecture == architecture
