@@ -53,6 +53,12 @@ Random images, 300 epochs: the same set and seeds in both precisions.
 {throughput}
 
 ConvNet-3, 32x32 RGB, batch 128, median of {rounds} alternating rounds in one process on {hardware}, {threads} threads.
+
+## Everyday times
+
+{times}
+
+Wall time on a quiet machine ({hardware}), in a fresh virtual environment made from a clean clone.
 """
 
 NOTES = """\
@@ -87,6 +93,7 @@ def main() -> None:
                 for row in throughput["rows"]
             ],
         ),
+        times=_times(found["times"]),
         rounds=throughput["rows"][0]["n"],
         hardware=throughput["hardware"],
         threads=throughput["threads"],
@@ -150,6 +157,17 @@ def _precision(found: dict[str, Any]) -> str:
                 format_seconds(sum(row["train_seconds"]) / len(row["train_seconds"])),
             )
             for name, row in rows
+        ],
+    )
+
+
+def _times(row: dict[str, Any]) -> str:
+    return _table(
+        ("what", "seconds"),
+        [
+            ("`distail demo`", row["demo_seconds"]),
+            (f"test suite, {row['tests_passed']:,} tests on 2 cores", row["test_suite_seconds"]),
+            ("`distail --help`, best of 5", row["help_seconds_best_of_5"]),
         ],
     )
 
