@@ -155,6 +155,7 @@ def distill(
             )
     if not in_memory:
         _warn_without_test_images(recipe, progress)
+    problem.runtime.reset_peak_memory()
     begun = time.perf_counter()
     synthetic = method.distill(problem)
     seconds = checkpoint.seconds if isinstance(checkpoint, FileCheckpoint) else time.perf_counter() - begun

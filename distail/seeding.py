@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
 import torch
 
 
@@ -23,11 +22,6 @@ def derive_seed(seed: int, *scope: str | int) -> int:
 def torch_generator(seed: int, *scope: str | int) -> torch.Generator:
     """A CPU generator for this scope. Parameters are drawn on the CPU so that every device sees the same ones."""
     return torch.Generator().manual_seed(derive_seed(seed, *scope))
-
-
-def numpy_generator(seed: int, *scope: str | int) -> np.random.Generator:
-    """A NumPy generator for this scope."""
-    return np.random.default_rng(derive_seed(seed, *scope))
 
 
 @contextmanager

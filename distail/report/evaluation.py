@@ -93,7 +93,10 @@ def _about_test_images(result: Evaluation, student: StudentScore) -> list[str]:
     """How many images the scores rest on."""
     counts = [sum(row) for row in student.scores.confusion]
     test = result.provenance["test"]
-    notes = [f"Tested on {sum(counts):,} images of {test['origin']}, which nothing was trained on or selected by."]
+    notes = [
+        f"Tested on {sum(counts):,} images of {test['origin']}, which no student was trained on and no epoch "
+        "selected by."
+    ]
     if min(counts) < MIN_TEST_IMAGES:
         name = result.class_names[counts.index(min(counts))]
         notes.append(

@@ -24,7 +24,7 @@ def test_scores_notes_and_files(run):
         NETWORK,
         "hard",
         "Stored bytes:",
-        "which nothing was trained on or selected by.",
+        "which no student was trained on and no epoch selected by.",
         "only 6 test images",
     ):
         assert words in shown.flat
