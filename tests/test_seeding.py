@@ -57,9 +57,6 @@ def test_what_ran_before_does_not_matter():
     assert draw(5, "dm", 3) == first
 
 
-def test_numpy_has_its_own_generators():
-
-
 def test_making_generators_leaves_global_randomness_alone():
     before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     torch_generator(0, "a")
