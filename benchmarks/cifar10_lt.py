@@ -15,11 +15,12 @@ from distail.artifact import write_json
 from distail.cli.options import parse_settings
 from distail.distilled import DistilledSet
 from distail.evaluation.recipe import EvaluationRecipe
-from distail.pipeline import distill, load_training_images
+from distail.pipeline import distill
 from distail.progress import PlainProgress
 from distail.recipe import DataRecipe, Recipe
 from distail.scoring import real_images_as_set, score
 from distail.training.recipe import TrainRecipe
+from distail.training_images import load_training_images
 
 RESULTS = Path(__file__).parent / "results"
 

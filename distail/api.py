@@ -15,6 +15,7 @@ from distail.evaluation.result import Evaluation
 from distail.progress import Progress
 from distail.recipe import Recipe
 from distail.runtime import DeviceName, PrecisionName
+from distail.training_images import training_images
 
 
 def distill(
@@ -32,6 +33,7 @@ def distill(
     precision: PrecisionName = "auto",
     out: str | Path | None = None,
     resume: bool = False,
+    experts: str | Path | None = None,
     progress: Progress | None = None,
     **settings: Any,
 ) -> DistilledSet:
@@ -45,6 +47,8 @@ def distill(
         holdout: fraction of each class set aside for testing first, for sources without a test split.
         out: folder to keep the run in; nothing is written when omitted.
         resume: go on with the killed run in `out`.
+        experts: folder in which methods find experts and keep those that they train; `experts` here when omitted, or
+            a temporary one where there is no `out` either.
         progress: how to report; silent when omitted.
         settings: hyper-parameters of the method, such as iterations=500.
 
@@ -68,9 +72,11 @@ def distill(
         "distail.distill",
     )
     training = (
-        pipeline.training_images(source, imbalance=imbalance, holdout=holdout) if isinstance(source, ImageSet) else None
+        training_images(source, imbalance=imbalance, holdout=holdout)
+        if isinstance(source, ImageSet)
+        else None
     )
-    return pipeline.distill(recipe, out=out, resume=resume, training=training, progress=progress)
+    return pipeline.distill(recipe, out=out, resume=resume, training=training, experts=experts, progress=progress)
 
 
 def evaluate(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,6 +15,8 @@ from torch import Tensor
 from distail.data.image_set import ImageSet
 from distail.data.preprocess import Preprocessing
 from distail.errors import DistailError
+from distail.experts.bank import ExpertBank
+from distail.experts.ground import ExpertGround
 from distail.models import Network, build_network
 from distail.progress import Progress, SilentProgress
 from distail.runtime import Runtime
@@ -26,8 +30,8 @@ class Checkpoint(Protocol):
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The last state saved, or None."""
 
-    def save(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Keeps a state; cheap to call often, as it writes only when enough time has passed."""
+    def save(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any], *, now: bool = False) -> None:
+        """Keeps a state; cheap to call often, as it writes only when enough time has passed, or if told `now`."""
 
 
 class NoCheckpoint:
@@ -36,60 +40,8 @@ class NoCheckpoint:
     def load(self) -> None:
         """Nothing was kept."""
 
-    def save(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+    def save(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any], *, now: bool = False) -> None:
         """Keeps nothing."""
-
-
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """All that a method may see. There is no test set in it, so no method can select on one.
-
-    Attributes:
-        train: the long-tailed training images.
-        preprocessing: fitted on `train`; methods work in its output space.
-        images_per_class: how many synthetic images each class gets (IPC).
-        architecture: the network that methods train or sample, such as 'convnet3'.
-        seed: the source of all randomness, by `generator`.
-        log: called as log(step, loss=..., ...) for each figure worth keeping.
-    """
-
-    train: ImageSet
-    preprocessing: Preprocessing
-    images_per_class: int
-    architecture: str = "convnet3"
-    seed: int = 0
-    runtime: Runtime = field(default_factory=Runtime)
-    progress: Progress = field(default_factory=SilentProgress)
-    checkpoint: Checkpoint = field(default_factory=NoCheckpoint)
-    log: Callable[..., None] = lambda step, **figures: None
-
-    def __post_init__(self) -> None:
-        if self.images_per_class < 1:
-            raise DistailError(f"--ipc {self.images_per_class} makes no set. Ask for at least 1 image per class.")
-        self.train.require_no_empty_class()
-
-    def logging_to(self, log: Callable[..., None]) -> Problem:
-        """The same problem, with figures going to `log`."""
-        return replace(self, log=log)
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes."""
-        return self.train.num_classes
-
-    def generator(self, *scope: str | int) -> torch.Generator:
-        """A CPU generator for one named purpose, independent of all others."""
-        return torch_generator(self.seed, *scope)
-
-    def network(self, *scope: str | int) -> Network:
-        """A freshly initialised network on the device."""
-        seed = derive_seed(self.seed, *scope)
-        network = build_network(self.architecture, self.train.image_shape, self.num_classes, seed)
-        return network.to(self.runtime.device)
-
-    def real(self, indices: Int64[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
-        """Preprocessed training images on the device."""
-        return self.preprocessing.apply(self.train.images[indices].to(self.runtime.device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +61,76 @@ class Synthetic:
     soft_labels: Float[Tensor, "n k"] | None = None
     learning_rate: float | None = None
     real_indices: Int64[Tensor, " n"] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """All that a method may see. There is no test set in it, so no method can select on one.
+
+    Attributes:
+        train: the long-tailed training images.
+        preprocessing: fitted on `train`; methods work in its output space.
+        images_per_class: how many synthetic images each class gets (IPC).
+        architecture: the network that methods train or sample, such as 'convnet3'.
+        seed: the source of all randomness, by `generator`.
+        log: called as log(step, loss=..., ...) for each figure worth keeping.
+        experts: where methods find experts and leave those that they train; a temporary folder when omitted.
+        snapshot: called as snapshot(iteration, synthetic) with sets on the way, by methods that are asked for them.
+    """
+
+    train: ImageSet
+    preprocessing: Preprocessing
+    images_per_class: int
+    architecture: str = "convnet3"
+    seed: int = 0
+    runtime: Runtime = field(default_factory=Runtime)
+    progress: Progress = field(default_factory=SilentProgress)
+    checkpoint: Checkpoint = field(default_factory=NoCheckpoint)
+    log: Callable[..., None] = lambda step, **figures: None
+    experts: ExpertBank | None = None
+    snapshot: Callable[[int, Synthetic], None] = lambda iteration, synthetic: None
+
+    def __post_init__(self) -> None:
+        if self.images_per_class < 1:
+            raise DistailError(f"--ipc {self.images_per_class} makes no set. Ask for at least 1 image per class.")
+        self.train.require_no_empty_class()
+
+    def logging_to(self, log: Callable[..., None], snapshot: Callable[[int, Synthetic], None] | None = None) -> Problem:
+        """The same problem, with figures going to `log`, and sets on the way to `snapshot`."""
+        return replace(self, log=log, snapshot=snapshot or self.snapshot)
+
+    @property
+    def ground(self) -> ExpertGround:
+        """What experts for this problem learn from."""
+        return ExpertGround(self.train, self.preprocessing, self.architecture, self.runtime, self.progress)
+
+    @contextmanager
+    def expert_bank(self) -> Iterator[ExpertBank]:
+        """The problem's bank; a temporary one, gone afterwards, where it has none."""
+        if self.experts is not None:
+            yield self.experts
+            return
+        with tempfile.TemporaryDirectory(prefix="distail-experts-") as folder:
+            yield ExpertBank(folder)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return self.train.num_classes
+
+    def generator(self, *scope: str | int) -> torch.Generator:
+        """A CPU generator for one named purpose, independent of all others."""
+        return torch_generator(self.seed, *scope)
+
+    def network(self, *scope: str | int) -> Network:
+        """A freshly initialised network on the device."""
+        seed = derive_seed(self.seed, *scope)
+        network = build_network(self.architecture, self.train.image_shape, self.num_classes, seed)
+        return network.to(self.runtime.device)
+
+    def real(self, indices: Int64[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
+        """Preprocessed training images on the device."""
+        return self.preprocessing.apply(self.train.images[indices].to(self.runtime.device))
 
 
 @dataclass(frozen=True)

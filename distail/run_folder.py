@@ -33,6 +33,10 @@ class RunFolder:
         self.picture = self.path / "images.png"
         self.evaluation = self.path / result.FILE_NAME
 
+    def snapshot(self, iteration: int) -> Path:
+        """The set as it was after an iteration, where a method was asked to keep such."""
+        return self.path / "snapshots" / f"iteration-{iteration:06d}.safetensors"
+
     @property
     def is_complete(self) -> bool:
         """Whether the set has been made."""
@@ -116,11 +120,11 @@ class FileCheckpoint:
         self._seconds_before = content.header["seconds"]
         return content.tensors, content.header["values"]
 
-    def save(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Writes the state if the last one is old enough."""
-        now = time.monotonic()
-        if now - self._last >= self._interval_s:
-            self._last = now
+    def save(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any], *, now: bool = False) -> None:
+        """Writes the state if the last one is old enough, or if told `now`."""
+        time_now = time.monotonic()
+        if now or time_now - self._last >= self._interval_s:
+            self._last = time_now
             header = {"values": dict(values), "seconds": self.seconds}
             write_tensors(self._path, TensorFile(_CHECKPOINT, dict(tensors), header))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import resource
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import torch
@@ -16,6 +18,8 @@ from distail.errors import DistailError
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 PrecisionName = Literal["auto", "fp32", "bf16"]
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+"""Names of settings in glibc's malloc.h."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ def resolve_runtime(device: DeviceName = "auto", precision: PrecisionName = "aut
     Raises:
         DistailError: the device is not available here.
     """
+    _keep_freed_memory()
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto":
         device = "cuda" if available["cuda"] else "mps" if available["mps"] else "cpu"
@@ -66,6 +71,21 @@ def resolve_runtime(device: DeviceName = "auto", precision: PrecisionName = "aut
     if precision == "auto":
         precision = "bf16" if _has_fast_bf16(device) else "fp32"
     return Runtime(device, precision)
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """Tells glibc to reuse the memory of freed tensors instead of giving it back to the system.
+
+    Large blocks are otherwise mapped anew for every layer of every step, and the system zeroes them page by page: plain
+    training of a ConvNet-3 on 100 images took 1.5 times as long. Does nothing where the C library is another.
+    """
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(_M_MMAP_MAX, 0)
+    mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def preferred_layout(network: torch.nn.Module) -> torch.memory_format:

@@ -15,11 +15,11 @@ from distail.evaluation.recipe import EvaluationRecipe
 from distail.evaluation.result import Evaluation
 from distail.learn.student import Classroom
 from distail.models.saved import load_network
-from distail.pipeline import held_out_images, training_images, training_images_of
 from distail.progress import Progress, SilentProgress
 from distail.recipe import DataRecipe
 from distail.runtime import DeviceName, PrecisionName, Runtime, resolve_runtime
 from distail.training.recipe import LabelProtocol
+from distail.training_images import held_out_images, training_images, training_images_of
 
 
 @dataclass(frozen=True)

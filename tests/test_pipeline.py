@@ -18,7 +18,8 @@ from distail.data.long_tail import make_long_tailed
 from distail.data.sources import load
 from distail.distilled import DistilledSet, load_distilled
 from distail.errors import DistailError
-from distail.pipeline import distill, load_training_images, training_images, training_images_of
+from distail.pipeline import distill
+from distail.training_images import held_out_images, load_training_images, training_images, training_images_of
 from distail.progress import Progress
 from distail.provenance import indices_hash
 from distail.recipe import DataRecipe, Recipe, load_recipe
@@ -201,7 +202,7 @@ def keep_every(monkeypatch, states: int) -> None:
             super().__init__(folder, interval_s=0.0)
             self.calls = 0
 
-        def save(self, tensors, values) -> None:
+        def save(self, tensors, values, *, now=False) -> None:
             self.calls += 1
             if self.calls % states == 0:
                 super().save(tensors, values)
@@ -415,7 +416,7 @@ def test_an_unreadable_image_is_named(tmp_path):
 def test_held_out_images_are_never_trained_on(source):
     recipe = recipe_for(source, method="random", settings={}, data={"holdout": 0.25, "imbalance": 2.0})
     training = load_training_images(recipe.data)
-    held_out = pipeline.held_out_images(recipe.data, (8, 8))
+    held_out = held_out_images(recipe.data, (8, 8))
     assert held_out.class_counts == (3, 3, 3)
     assert training.images.class_counts[0] == 9
     everything = load(source)

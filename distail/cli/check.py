@@ -61,7 +61,7 @@ def check(
     from distail.data.sources import read_source, read_test_source, source_splits
     from distail.estimate import estimate
     from distail.methods._registry import build_method
-    from distail.pipeline import training_images
+    from distail.training_images import training_images
 
     chosen = build_method(method, parse_settings(set))
     progress = output.progress()

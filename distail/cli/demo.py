@@ -49,6 +49,7 @@ def demo(*, out: Path | None = None, output: Output = Output()) -> None:
     from distail.report.picture import demo_picture
     from distail.report.terminal import class_count_bars
     from distail.run_folder import RunFolder, unused_path
+    from distail.training_images import load_training_images
 
     # Images of 8x8 pixels are too small to share among threads: a second one only waits, and long on a busy machine.
     torch.set_num_threads(1)
@@ -58,7 +59,7 @@ def demo(*, out: Path | None = None, output: Output = Output()) -> None:
     evaluation = recipe.evaluation or EvaluationRecipe()
     progress = output.progress()
 
-    train: ImageSet = pipeline.load_training_images(recipe.data).images
+    train: ImageSet = load_training_images(recipe.data).images
     output.tell(
         f"1. scikit-learn's digits, made long-tailed: {len(train)} images of 8x8 pixels.",
         class_count_bars(train.class_names, train.class_counts, width=70),

@@ -15,7 +15,7 @@ def methods(*, output: Output = Output()) -> None:
         name: {
             "summary": method.summary,
             "paper": method.paper,
-            "settings": {key: field.default for key, field in method.model_fields.items()},
+            "settings": method().model_dump(mode="json"),
         }
         for name, method in entries
     }

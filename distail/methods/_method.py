@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from distail.config import Config
+from distail.experts.spec import ExpertNeed
 from distail.problem import Problem, Synthetic, Work
 
 
@@ -20,6 +21,10 @@ class Method(Config, ABC):
     @abstractmethod
     def distill(self, problem: Problem) -> Synthetic:
         """Makes the synthetic set. Deterministic in `problem.seed` on the CPU; changes nothing in `problem`."""
+
+    def expert_needs(self) -> tuple[ExpertNeed, ...]:
+        """Experts that `distill` will look for in the problem's bank, and train where they are missing."""
+        return ()
 
     def work(self, problem: Problem) -> Work:
         """How much `distill` will compute, for estimates of time and memory; nothing where it only draws."""

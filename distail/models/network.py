@@ -18,10 +18,22 @@ class Network(nn.Module, ABC):
     Attributes:
         feature_size: numbers in one feature vector.
         classifier: from features to one logit a class.
+        fused: whether `features` may run several layers as one faster step, which can be differentiated once in
+            reverse mode only: no double backward, no forward-mode, no `torch.func` transform. Off unless set.
+            It may be set on every network, is no part of the state dict, and only ConvNet acts on it.
     """
 
     feature_size: int
     classifier: nn.Linear
+    fused: bool = False
+
+    @property
+    def mixes_images(self) -> bool:
+        """Whether an image's features may depend on the other images of its batch.
+
+        True with a `torch.nn.BatchNorm2d` anywhere, also in evaluation mode. Such a batch cannot be split.
+        """
+        return any(isinstance(module, nn.BatchNorm2d) for module in self.modules())
 
     @abstractmethod
     def features(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n f"]:

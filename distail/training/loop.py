@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from distail.data.augment import DSA
@@ -16,6 +15,7 @@ from distail.models.network import Network
 from distail.progress import Progress, SilentProgress
 from distail.runtime import Runtime, preferred_layout
 from distail.seeding import torch_generator
+from distail.training.gradients import batch_gradients
 from distail.training.recipe import TrainRecipe
 from distail.training.training_set import TrainingSet, shuffled_batches
 
@@ -68,11 +68,12 @@ def train_network(
     """
     layout = preferred_layout(network)
     network.to(runtime.device, memory_format=layout).train()  # type: ignore[call-overload]
+    fused_before, network.fused = network.fused, True
     history, best = History(), _Best()
     optimizer = _optimizer(network, recipe, recipe.learning_rate)
     with (progress or SilentProgress()).task(title, recipe.num_epochs) as advance:
         for epoch in range(recipe.num_epochs):
-            loss = _train_epoch(network, data, recipe, optimizer, runtime, seed, epoch, layout)
+            loss = _train_epoch(network, data, recipe, optimizer, runtime, seed, epoch)
             history.losses.append(_finite(loss, epoch, recipe))
             history.kept_epoch = epoch
             if recipe.schedule == "step" and epoch == recipe.epochs // 2 + 1:
@@ -87,6 +88,7 @@ def train_network(
     if best.weights:
         history.kept_epoch = best.epoch
         network.load_state_dict(best.weights)
+    network.fused = fused_before
     network.eval()
     return history
 
@@ -113,7 +115,6 @@ def _train_epoch(
     runtime: Runtime,
     seed: int,
     epoch: int,
-    layout: torch.memory_format,
 ) -> float:
     """One pass over the data; returns the mean loss."""
     augment = DSA(strategy=recipe.augmentation)
@@ -125,13 +126,11 @@ def _train_epoch(
             done = (epoch + step / len(batches)) / recipe.num_epochs
             optimizer.param_groups[0]["lr"] = recipe.learning_rate * (1 + math.cos(math.pi * done)) / 2
         images = augment(data.images(indices), generator)
-        with runtime.autocast():
-            logits = network(images.contiguous(memory_format=layout))
-        loss = F.cross_entropy(logits.float(), data.targets(indices, images))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss, gradients = batch_gradients(network, images, data.targets(indices, images), runtime)
+        for parameter, gradient in zip(network.parameters(), gradients, strict=True):
+            parameter.grad = gradient
         optimizer.step()
-        total += loss.detach() * len(indices)
+        total += loss * len(indices)
     return float(total) / len(data)
 
 

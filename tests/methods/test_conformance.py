@@ -173,9 +173,9 @@ class Notebook:
             return None
         return {name: tensor.clone() for name, tensor in self.state[0].items()}, json.loads(self.state[1])
 
-    def save(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+    def save(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any], *, now: bool = False) -> None:
         self.calls += 1
-        if self.calls % self.every == 0:
+        if now or self.calls % self.every == 0:
             copies = {name: tensor.detach().clone() for name, tensor in tensors.items()}
             self.state = (copies, json.dumps(dict(values)))
         if self.calls == self.kill_at:

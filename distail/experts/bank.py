@@ -1,0 +1,188 @@
+"""`ExpertBank`: snapshots of experts on disk, keyed by what decides them, read one shard at a time."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from distail.artifact import TensorFile, read_json, read_tensors, write_json, write_tensors
+from distail.errors import DistailError
+from distail.experts.ground import identity_key
+
+SHARD_SNAPSHOTS = 10
+"""Snapshots in a full file; the last file of an expert is rewritten after every epoch until it is full."""
+DEFAULT_FOLDER = Path(os.environ.get("DISTAIL_EXPERTS", "experts"))
+_KIND = "expert snapshots"
+_ABOUT = "about.json"
+_CACHED_SHARDS = 4
+
+
+@dataclass(eq=False)
+class Shelf:
+    """All experts of one kind on one data set.
+
+    Attributes:
+        path: its folder.
+        identity: what its key is a hash of.
+        source: where the data were read from, for people.
+    """
+
+    path: Path
+    identity: dict[str, Any]
+    source: str = ""
+    _cache: OrderedDict[Path, Tensor] = field(default_factory=OrderedDict, repr=False)
+
+    @property
+    def key(self) -> str:
+        """Sixteen hexadecimal digits."""
+        return self.path.name
+
+    def experts(self) -> list[int]:
+        """Numbers of the experts that have any snapshot."""
+        return sorted(int(folder.name.removeprefix("expert-")) for folder in self.path.glob("expert-*"))
+
+    def num_epochs(self, expert: int) -> int:
+        """Epochs that an expert has been trained for; -1 where there is nothing of it yet."""
+        shards = self._shards(expert)
+        return _last_of(shards[-1]) if shards else -1
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes on disk."""
+        return sum(file.stat().st_size for file in self.path.rglob("*.safetensors"))
+
+    def append(self, expert: int, epoch: int, snapshot: Float[Tensor, " p"]) -> None:
+        """Keeps the parameters after an epoch (0: before training), which is the next one that is not there yet.
+
+        Atomic: killed in between, either all snapshots are there, or all but this one. Does nothing where another
+        process that trains the same experts was faster, since it has made the same bits.
+        """
+        if epoch <= self.num_epochs(expert):
+            return
+        first = epoch - epoch % SHARD_SNAPSHOTS
+        snapshots = (
+            snapshot.detach().cpu().float().clone()[None]
+        )  # 1 p; on the CPU the caller's tensor would be aliased
+        outdated = None
+        if epoch > first:
+            outdated = self._shard_path(expert, first, epoch - 1)
+            snapshots = torch.cat([self._read(outdated), snapshots])
+        path = self._shard_path(expert, first, epoch)
+        write_tensors(path, TensorFile(_KIND, {"snapshots": snapshots}, {"first_epoch": first}))
+        if outdated:
+            outdated.unlink(missing_ok=True)
+            self._cache.pop(outdated, None)
+        self._remember(path, snapshots)
+
+    def snapshot(self, expert: int, epoch: int) -> Float[Tensor, " p"]:
+        """Parameters of one expert after an epoch (0: before training), on the CPU; a view, not to be written to.
+
+        Raises:
+            DistailError: the expert has not been trained that far, or its file is damaged.
+        """
+        for shard in self._shards(expert):
+            if _first_of(shard) <= epoch <= _last_of(shard):
+                return self._read(shard)[epoch - _first_of(shard)]
+        raise DistailError(
+            f"Expert {expert} in {self.path} has been trained for {max(self.num_epochs(expert), 0)} epochs, but epoch "
+            f"{epoch} is needed. Train it further with `distail experts train`."
+        )
+
+    def _shards(self, expert: int) -> list[Path]:
+        """Files of an expert in order; where a kill left a shard beside its longer successor, the longer one."""
+        longest: dict[int, Path] = {}
+        for path in self._expert_folder(expert).glob("epochs-*.safetensors"):
+            first = _first_of(path)
+            if first not in longest or _last_of(path) > _last_of(longest[first]):
+                longest[first] = path
+        return [longest[first] for first in sorted(longest)]
+
+    def _expert_folder(self, expert: int) -> Path:
+        return self.path / f"expert-{expert:04d}"
+
+    def _shard_path(self, expert: int, first: int, last: int) -> Path:
+        return self._expert_folder(expert) / f"epochs-{first:04d}-{last:04d}.safetensors"
+
+    def _read(self, path: Path) -> Float[Tensor, "k p"]:
+        if path in self._cache:
+            self._cache.move_to_end(path)
+            return self._cache[path]
+        snapshots = read_tensors(path, _KIND).tensors["snapshots"]
+        self._remember(path, snapshots)
+        return snapshots
+
+    def _remember(self, path: Path, snapshots: Float[Tensor, "k p"]) -> None:
+        self._cache[path] = snapshots
+        while len(self._cache) > _CACHED_SHARDS:
+            self._cache.popitem(last=False)
+
+
+class ExpertBank:
+    """A folder of shelves.
+
+    Args:
+        folder: made when the first expert is kept.
+    """
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        self.path = DEFAULT_FOLDER if folder is None else Path(folder)
+
+    def shelf(self, identity: dict[str, Any], source: str = "") -> Shelf:
+        """The place of the experts with this identity, empty if there are none yet.
+
+        Args:
+            identity: everything that decides them.
+            source: where the data were read from, for people who list the bank.
+
+        Raises:
+            DistailError: the folder cannot be made, or something else is in its place.
+        """
+        path = self.path / identity_key(identity)
+        about = path / _ABOUT
+        if not about.exists():
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise DistailError(
+                    f"The expert bank {self.path} cannot be made ({error.strerror}). Name another folder with "
+                    "--experts."
+                ) from None
+            write_json(about, {"source": source, "identity": identity})
+        return _opened(about)
+
+    def find(self, identity: dict[str, Any]) -> Shelf | None:
+        """The experts with this identity, or None where there are none; writes nothing."""
+        path = self.path / identity_key(identity)
+        return _opened(path / _ABOUT) if (path / _ABOUT).exists() else None
+
+    def shelves(self) -> Iterator[Shelf]:
+        """All kinds of experts in the bank."""
+        for about in sorted(self.path.glob(f"*/{_ABOUT}")):
+            yield _opened(about)
+
+
+def _opened(about: Path) -> Shelf:
+    written = read_json(about)
+    identity = written.get("identity") if isinstance(written, dict) else None
+    if not isinstance(identity, dict) or identity_key(identity) != about.parent.name:
+        raise DistailError(
+            f"{about} has been altered: it does not match its folder's name. Delete the folder {about.parent}; its "
+            "experts will be trained again."
+        )
+    return Shelf(about.parent, identity, str(written.get("source", "")))
+
+
+def _first_of(shard: Path) -> int:
+    return int(shard.stem.split("-")[1])
+
+
+def _last_of(shard: Path) -> int:
+    return int(shard.stem.split("-")[2])

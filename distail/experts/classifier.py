@@ -1,0 +1,166 @@
+"""One epoch of a classifier expert: the last layer, every class equally often, on features of a frozen backbone.
+
+The backbone never changes, so a step needs one forward pass to the features; the gradient of the linear layer, and
+the second one that GSAM asks for, have a closed form on them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from distail.data.augment import DSA
+from distail.data.image_set import ImageSet
+from distail.experts.sharpness import gsam_direction
+from distail.experts.spec import ClassifierSpec
+from distail.models.network import Network
+from distail.parallel import map_chunks
+from distail.runtime import Runtime
+from distail.seeding import torch_generator
+from distail.training.training_set import TrainingSet
+
+
+@dataclass(frozen=True, eq=False)
+class ClassifierLesson:
+    """What stays the same over all epochs of one classifier expert.
+
+    Attributes:
+        backbone: the finished representation expert, in evaluation mode.
+        data: the long-tailed images.
+        class_indices: positions of each class's images in `data`.
+        class_weights: (classes,) factor of the loss, or None.
+        longest_row: length that rows of the weight are cut to, or None.
+    """
+
+    backbone: Network
+    data: TrainingSet
+    class_indices: tuple[Int64[Tensor, " _"], ...]
+    class_weights: Float[Tensor, " k"] | None
+    longest_row: float | None
+
+    @staticmethod
+    def of(backbone: Network, data: TrainingSet, train: ImageSet, spec: ClassifierSpec) -> ClassifierLesson:
+        """The lesson that `spec` describes, on these images."""
+        weights = None
+        if spec.loss == "class_balanced":
+            weights = class_balanced_weights(train.class_counts, spec.beta).to(backbone.classifier.weight.device)
+        rows = backbone.classifier.weight.detach().norm(dim=1)
+        longest = None
+        if spec.max_norm is not None:
+            longest = float(rows.min() + spec.max_norm * (rows.max() - rows.min()))
+        indices = tuple(train.indices_of(label) for label in range(train.num_classes))
+        return ClassifierLesson(backbone.eval(), data, indices, weights, longest)
+
+
+def class_balanced_weights(counts: tuple[int, ...], beta: float) -> Float[Tensor, " k"]:
+    """(1 - β) / (1 - β^n_c), scaled to mean 1 over the classes.
+
+    Source: Cui et al., CVPR 2019, arXiv:1901.05555, equation 3.
+    """
+    weights = (1 - beta) / (1 - beta ** torch.tensor(counts, dtype=torch.float64))
+    return (weights / weights.mean()).float()
+
+
+def class_aware_order(
+    class_indices: tuple[Int64[Tensor, " _"], ...], images_per_visit: int, generator: torch.Generator
+) -> Int64[Tensor, " m"]:
+    """Positions of one epoch: as many draws as classes times the largest class, every class equally often.
+
+    Classes come in rounds of random order; each visit takes the next images of a class, which start again in a new
+    random order when all have been used.
+
+    Source: Kang et al., arXiv:1910.09217, class-aware sampling with 4 images a visit. Deviation: rounds start anew
+        each epoch, so that an epoch can be repeated on its own.
+    """
+    num_classes = len(class_indices)
+    total = num_classes * max(len(indices) for indices in class_indices)
+    rounds = -(-total // (num_classes * images_per_visit))
+    classes = torch.cat([torch.randperm(num_classes, generator=generator) for _ in range(rounds)])
+    order = torch.empty(len(classes), images_per_visit, dtype=torch.int64)
+    for label, indices in enumerate(class_indices):
+        needed = rounds * images_per_visit
+        passes = [torch.randperm(len(indices), generator=generator) for _ in range(-(-needed // len(indices)))]
+        order[classes == label] = indices[torch.cat(passes)[:needed]].view(rounds, images_per_visit)
+    return order.flatten()[:total]
+
+
+def train_classifier_epoch(
+    parameters: Float[Tensor, " p"],
+    lesson: ClassifierLesson,
+    spec: ClassifierSpec,
+    expert: int,
+    epoch: int,
+    runtime: Runtime,
+) -> tuple[Float[Tensor, " p"], float]:
+    """Weight and bias after one more epoch, flat as in `FlatLayout`, and the epoch's mean loss.
+
+    Args:
+        parameters: classes * features weights, then the biases; not written to.
+        lesson: backbone and data.
+        expert: number of the expert.
+        epoch: number of the epoch, from 0.
+    """
+    augment = DSA(strategy=spec.augmentation)
+    generator = torch_generator(spec.base.seed, "classifier epoch", expert, epoch)
+    order = class_aware_order(lesson.class_indices, spec.images_per_visit, generator)
+    total = torch.zeros((), device=runtime.device)
+    for indices in order.split(spec.batch_size):
+        images = augment(lesson.data.images(indices), generator)
+        targets = lesson.data.targets(indices, images)
+        features = frozen_features(lesson.backbone, images, runtime)
+
+        def gradient(
+            at: Float[Tensor, " p"], features: Tensor = features, targets: Tensor = targets
+        ) -> tuple[Tensor, Float[Tensor, " p"]]:
+            return linear_gradient(at, features, targets, lesson.class_weights)
+
+        loss, direction = gsam_direction(gradient, parameters, spec.gsam_rho, spec.gsam_alpha)
+        parameters = parameters - spec.learning_rate * (direction + spec.weight_decay * parameters)
+        if lesson.longest_row is not None:
+            parameters = _shortened_rows(parameters, lesson.backbone.feature_size, lesson.longest_row)
+        total += loss * len(indices)
+    return parameters, float(total) / len(order)
+
+
+@torch.no_grad()
+def frozen_features(backbone: Network, images: Float[Tensor, "b c h w"], runtime: Runtime) -> Float[Tensor, "b f"]:
+    """Features of augmented images, in float32."""
+
+    def of_part(part: slice) -> Tensor:
+        with torch.no_grad(), runtime.autocast():
+            return backbone.features(images[part]).float()
+
+    return torch.cat(map_chunks(of_part, len(images), runtime.device))
+
+
+def linear_gradient(
+    parameters: Float[Tensor, " p"],
+    features: Float[Tensor, "b f"],
+    targets: Int64[Tensor, " b"],
+    class_weights: Float[Tensor, " k"] | None,
+) -> tuple[Tensor, Float[Tensor, " p"]]:
+    """Mean (weighted) cross-entropy of a linear layer, and its gradient in closed form."""
+    weight, bias = _as_layer(parameters, features.shape[1])
+    log_probabilities = F.log_softmax(F.linear(features, weight, bias), dim=1)  # b k
+    factor = torch.ones_like(features[:, 0]) if class_weights is None else class_weights[targets]
+    factor = factor / len(features)
+    loss = -(log_probabilities.gather(1, targets[:, None])[:, 0] * factor).sum()
+    residual = log_probabilities.exp()
+    residual[torch.arange(len(targets), device=targets.device), targets] -= 1
+    residual *= factor[:, None]
+    return loss, torch.cat([(residual.T @ features).flatten(), residual.sum(0)])
+
+
+def _shortened_rows(parameters: Float[Tensor, " p"], feature_size: int, longest: float) -> Float[Tensor, " p"]:
+    weight, bias = _as_layer(parameters, feature_size)
+    norms = weight.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    return torch.cat([(weight * (longest / norms).clamp_max(1)).flatten(), bias])
+
+
+def _as_layer(parameters: Float[Tensor, " p"], feature_size: int) -> tuple[Float[Tensor, "k f"], Float[Tensor, " k"]]:
+    num_classes = len(parameters) // (feature_size + 1)
+    return parameters[: num_classes * feature_size].view(num_classes, feature_size), parameters[-num_classes:]

@@ -1,0 +1,59 @@
+"""One epoch of a representation expert: the whole network, on the long-tailed images as they come."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from distail.data.augment import DSA
+from distail.experts.sharpness import gsam_direction
+from distail.experts.spec import RepresentationSpec
+from distail.models.flat import FlatLayout
+from distail.models.network import Network
+from distail.runtime import Runtime
+from distail.seeding import torch_generator
+from distail.training.gradients import batch_gradients
+from distail.training.training_set import TrainingSet, shuffled_batches
+
+
+def train_representation_epoch(
+    network: Network,
+    parameters: Float[Tensor, " p"],
+    data: TrainingSet,
+    spec: RepresentationSpec,
+    expert: int,
+    epoch: int,
+    runtime: Runtime,
+) -> tuple[Float[Tensor, " p"], float]:
+    """Parameters after one more epoch, and its mean loss.
+
+    Batches and augmentation are a function of (spec.seed, expert, epoch), so that training can stop after any epoch.
+
+    Args:
+        network: gives the architecture; its parameters are overwritten.
+        parameters: where the epoch starts; not written to.
+        data: the long-tailed images.
+        expert: number of the expert.
+        epoch: number of the epoch, from 0.
+    """
+    layout = FlatLayout.of(network)
+    network.train()
+    augment = DSA(strategy=spec.augmentation)
+    generator = torch_generator(spec.seed, "expert epoch", expert, epoch)
+    total = torch.zeros((), device=runtime.device)
+    for indices in shuffled_batches(len(data), spec.batch_size, generator):
+        images = augment(data.images(indices), generator)
+        targets = data.targets(indices, images)
+
+        def gradient(
+            at: Float[Tensor, " p"], images: Tensor = images, targets: Tensor = targets
+        ) -> tuple[Tensor, Float[Tensor, " p"]]:
+            layout.load(network, at)
+            loss, gradients = batch_gradients(network, images, targets, runtime)
+            return loss, torch.cat([part.flatten() for part in gradients])
+
+        loss, direction = gsam_direction(gradient, parameters, spec.gsam_rho, spec.gsam_alpha)
+        parameters = parameters - spec.learning_rate * (direction + spec.weight_decay * parameters)
+        total += loss * len(indices)
+    return parameters, float(total) / len(data)

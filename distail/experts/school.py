@@ -1,0 +1,188 @@
+"""Brings a bank to what a method needs: trains the experts that are missing, and the missing epochs of others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from jaxtyping import Float
+from torch import Tensor
+
+from distail.errors import DistailError
+from distail.experts.bank import ExpertBank, Shelf
+from distail.experts.classifier import ClassifierLesson, train_classifier_epoch
+from distail.experts.ground import ExpertGround
+from distail.experts.representation import train_representation_epoch
+from distail.experts.spec import ClassifierSpec, ExpertNeed, ExpertSpec, RepresentationSpec
+from distail.experts.statistics import measure_statistics
+from distail.models.flat import FlatLayout
+from distail.models.network import Network
+from distail.training.training_set import TrainingSet
+
+
+def train_experts(
+    bank: ExpertBank, ground: ExpertGround, needs: Iterable[ExpertNeed], *, only: range | None = None
+) -> None:
+    """Trains what the bank lacks. Every epoch is kept as soon as it is done, so a killed call loses at most one.
+
+    Args:
+        bank: where snapshots go.
+        ground: data and network.
+        needs: in order; classifier experts bring their representation experts with them.
+        only: numbers of the experts to train, to share the work among machines; all when omitted.
+
+    Raises:
+        DistailError: a loss is no longer finite, or the disk refuses.
+    """
+    needs = with_bases(needs)
+    missing = sum(epochs for _, epochs in missing_epochs(bank, ground, needs, only=only))
+    if not missing:
+        return
+    data = ground.training_set()
+    with ground.progress.task("training experts", missing) as advance:
+        for need in needs:
+            shelf = shelf_of(bank, ground, need.spec)
+            for expert in _chosen(need, only):
+                if shelf.num_epochs(expert) >= need.epochs_of(expert):
+                    continue
+                pupil = _pupil(bank, ground, need.spec, expert, data)
+                for epoch in range(max(shelf.num_epochs(expert), 0), need.epochs_of(expert)):
+                    loss = pupil.train_epoch(shelf, epoch)
+                    advance(loss=loss, expert=expert)
+
+
+def missing_epochs(
+    bank: ExpertBank | None, ground: ExpertGround, needs: Iterable[ExpertNeed], *, only: range | None = None
+) -> list[tuple[ExpertNeed, int]]:
+    """Every need, those of the bases included, with the epochs that a bank lacks of it; None is an empty bank."""
+    found = []
+    for need in with_bases(needs):
+        shelf = None if bank is None else bank.find(ground.identity(need.spec))
+        there = {expert: max(shelf.num_epochs(expert), 0) if shelf else 0 for expert in _chosen(need, only)}
+        found.append((need, sum(max(need.epochs_of(expert) - epochs, 0) for expert, epochs in there.items())))
+    return found
+
+
+def with_bases(needs: Iterable[ExpertNeed]) -> list[ExpertNeed]:
+    """The needs, with the representation experts that classifier experts stand on before them.
+
+    Needs of the same spec become one, as long as two lengths can say what they ask for together.
+    """
+    whole: list[ExpertNeed] = []
+    for need in needs:
+        if isinstance(need.spec, ClassifierSpec):
+            base = ExpertNeed(spec=need.spec.base, num_experts=need.total, epochs=need.spec.base_epochs)
+            whole = _joined(whole, base)
+        whole = _joined(whole, need)
+    return sorted(whole, key=lambda need: isinstance(need.spec, ClassifierSpec))
+
+
+def _joined(needs: list[ExpertNeed], new: ExpertNeed) -> list[ExpertNeed]:
+    for place, old in enumerate(needs):
+        both = _together(old, new) if old.spec == new.spec else None
+        if both:
+            return [*needs[:place], both, *needs[place + 1 :]]
+    return [*needs, new]
+
+
+def _together(one: ExpertNeed, other: ExpertNeed) -> ExpertNeed | None:
+    """What both ask for as one need, or None where that takes more than two lengths."""
+    epochs = [max(one.epochs_of(expert), other.epochs_of(expert)) for expert in range(max(one.total, other.total))]
+    short, long = min(epochs), max(epochs)
+    if set(epochs) - {short, long}:
+        return None
+    return ExpertNeed(
+        spec=one.spec, num_experts=len(epochs), epochs=short, num_long=epochs.count(long), long_epochs=long
+    )
+
+
+def shelf_of(bank: ExpertBank, ground: ExpertGround, spec: ExpertSpec) -> Shelf:
+    """Where the bank keeps experts of this kind for these data."""
+    return bank.shelf(ground.identity(spec), ground.train.origin)
+
+
+def classifier_shelf(bank: ExpertBank, ground: ExpertGround, spec: ClassifierSpec) -> tuple[Shelf, Shelf]:
+    """Where the classifier experts are, and the representation experts that they stand on."""
+    return shelf_of(bank, ground, spec), shelf_of(bank, ground, spec.base)
+
+
+def whole_classifier_expert(bases: Shelf, classifiers: Shelf, spec: ClassifierSpec, expert: int, epoch: int) -> Tensor:
+    """All parameters of a classifier expert after an epoch: the frozen backbone, then the classifier."""
+    parameters = bases.snapshot(expert, spec.base_epochs).clone()
+    classifier = classifiers.snapshot(expert, epoch)
+    parameters[-len(classifier) :] = classifier
+    return parameters
+
+
+class _RepresentationPupil:
+    """A representation expert in training."""
+
+    def __init__(self, ground: ExpertGround, spec: RepresentationSpec, expert: int, data: TrainingSet) -> None:
+        self._ground, self._spec, self._expert, self._data = ground, spec, expert, data
+        self._network = ground.network(spec.seed, expert)
+        self._initial = FlatLayout.of(self._network).flatten(self._network)
+        self._parameters: Float[Tensor, " p"] | None = None
+
+    def train_epoch(self, shelf: Shelf, epoch: int) -> float:
+        """Trains epoch number `epoch` and keeps its result."""
+        if epoch == 0 and shelf.num_epochs(self._expert) < 0:
+            shelf.append(self._expert, 0, self._initial)
+        if self._parameters is None:
+            self._parameters = shelf.snapshot(self._expert, epoch).to(self._ground.runtime.device)
+        self._parameters, loss = train_representation_epoch(
+            self._network, self._parameters, self._data, self._spec, self._expert, epoch, self._ground.runtime
+        )
+        _require_finite(loss, self._parameters, self._expert, epoch, self._spec)
+        shelf.append(self._expert, epoch + 1, self._parameters)
+        return loss
+
+
+class _ClassifierPupil:
+    """A classifier expert in training."""
+
+    def __init__(
+        self, ground: ExpertGround, spec: ClassifierSpec, expert: int, data: TrainingSet, bases: Shelf
+    ) -> None:
+        self._ground, self._spec, self._expert = ground, spec, expert
+        backbone: Network = ground.network(spec.base.seed, expert)
+        layout = FlatLayout.of(backbone)
+        finished = bases.snapshot(expert, spec.base_epochs)
+        layout.load(backbone, finished.to(ground.runtime.device))
+        measure_statistics(backbone, data.images, len(data))
+        self._initial = finished[layout.classifier_start :]
+        self._lesson = ClassifierLesson.of(backbone, data, ground.train, spec)
+        self._parameters: Float[Tensor, " p"] | None = None
+
+    def train_epoch(self, shelf: Shelf, epoch: int) -> float:
+        """Trains epoch number `epoch` and keeps its result."""
+        if epoch == 0 and shelf.num_epochs(self._expert) < 0:
+            shelf.append(self._expert, 0, self._initial)
+        if self._parameters is None:
+            self._parameters = shelf.snapshot(self._expert, epoch).to(self._ground.runtime.device)
+        self._parameters, loss = train_classifier_epoch(
+            self._parameters, self._lesson, self._spec, self._expert, epoch, self._ground.runtime
+        )
+        _require_finite(loss, self._parameters, self._expert, epoch, self._spec)
+        shelf.append(self._expert, epoch + 1, self._parameters)
+        return loss
+
+
+def _pupil(
+    bank: ExpertBank, ground: ExpertGround, spec: ExpertSpec, expert: int, data: TrainingSet
+) -> _RepresentationPupil | _ClassifierPupil:
+    if isinstance(spec, ClassifierSpec):
+        return _ClassifierPupil(ground, spec, expert, data, shelf_of(bank, ground, spec.base))
+    return _RepresentationPupil(ground, spec, expert, data)
+
+
+def _chosen(need: ExpertNeed, only: range | None) -> list[int]:
+    return [expert for expert in range(need.total) if only is None or expert in only]
+
+
+def _require_finite(loss: float, parameters: Float[Tensor, " p"], expert: int, epoch: int, spec: ExpertSpec) -> None:
+    """Refuses an epoch that diverged, also one whose last step did, which no loss has seen yet."""
+    if not math.isfinite(loss) or not bool(parameters.isfinite().all()):
+        raise DistailError(
+            f"Expert {expert}: training diverged in epoch {epoch} (loss {loss:g}). Lower the experts' learning rate "
+            f"(now {spec.learning_rate:g}). The epochs before are kept."
+        )

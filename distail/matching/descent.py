@@ -1,0 +1,219 @@
+"""The outer loop of trajectory matching: gradient descent on images, label logits and the student's step size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from distail.errors import DistailError
+from distail.matching.settings import MatchingSettings
+from distail.matching.sweep import MatchingGradients
+from distail.problem import Problem, Synthetic
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """What is learned.
+
+    Attributes:
+        images: (n, c, h, w) in preprocessed space, class by class.
+        labels: (n, k) logits, or None where the labels stay hard.
+        learning_rate: the student's step size, a scalar.
+    """
+
+    images: Float[Tensor, "n c h w"]
+    labels: Float[Tensor, "n k"] | None
+    learning_rate: Float[Tensor, ""]
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Step sizes that the loop needs.
+
+    Attributes:
+        name: of the method, for messages.
+        iterations: updates.
+        settings: those of images and of the student's step size.
+        label_lr: SGD step size on the label logits.
+        label_momentum: SGD momentum on the label logits.
+        threshold: iterations whose matching loss is larger change nothing; None for no threshold.
+        ema_decay: the result is the moving average of the images with this decay; 0 for the images themselves.
+    """
+
+    name: str
+    iterations: int
+    settings: MatchingSettings
+    label_lr: float = 0.0
+    label_momentum: float = 0.0
+    threshold: float | None = None
+    ema_decay: float = 0.0
+
+
+_LARGE_GROWTH = 10
+"""Factor by which the student's step size grows in no published run."""
+
+Objective = Callable[[Learned, int], Sequence[tuple[float, MatchingGradients]]]
+"""objective(learned, iteration) -> the matching losses of this iteration with their weights."""
+
+
+def descend(problem: Problem, descent: Descent, start: Learned, objective: Objective) -> Learned:
+    """Runs the loop, resuming from the problem's checkpoint.
+
+    Every state but the last is a function of the one before, so a killed run ends with the same bits. Logs `loss`,
+    `learning_rate` and whether the update was `skipped` in each iteration.
+
+    Args:
+        problem: data, seed, checkpoint, log.
+        descent: step sizes.
+        start: before the first iteration.
+        objective: must depend on its arguments and the problem alone.
+
+    Raises:
+        DistailError: a value is no longer finite, or the student's step size is no longer positive. The last good
+            state is in the checkpoint.
+    """
+    state = _State.resumed(problem, descent, start)
+    with problem.progress.task(descent.name, descent.iterations, state.iteration) as advance:
+        while state.iteration < descent.iterations:
+            iteration = state.iteration
+            terms = objective(state.learned, iteration)
+            loss = sum(weight * term.loss for weight, term in terms)
+            skipped = descent.threshold is not None and loss > descent.threshold
+            before, state = state, state.after(terms, descent, skipped=skipped)
+            if culprit := _diverged(loss, before.learned, state.learned, descent.settings):
+                problem.checkpoint.save(*before.packed(), now=True)
+                raise DistailError(_divergence(descent, culprit, loss, iteration))
+            figures = {f"loss{number}": term.loss for number, (_, term) in enumerate(terms, 1) if len(terms) > 1}
+            rate = float(state.learned.learning_rate)
+            problem.log(iteration, loss=loss, **figures, learning_rate=rate, skipped=int(skipped))
+            every = descent.settings.snapshot_every
+            if every and state.iteration % every == 0:
+                problem.snapshot(state.iteration, synthetic_of(problem, state.result()))
+            problem.checkpoint.save(*state.packed())  # last, so that a run killed here leaves out nothing of the above
+            advance(loss=loss)
+    return state.result()
+
+
+def synthetic_of(problem: Problem, learned: Learned) -> Synthetic:
+    """What was learned, as a method returns it: on the CPU, class by class."""
+    labels = torch.arange(problem.num_classes).repeat_interleave(problem.images_per_class)
+    soft = None if learned.labels is None else learned.labels.cpu()
+    return Synthetic(learned.images.cpu(), labels, soft, float(learned.learning_rate))
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """Everything that the next iteration depends on."""
+
+    iteration: int
+    learned: Learned
+    image_velocity: Tensor
+    label_velocity: Tensor | None
+    rate_velocity: Tensor
+    average: Tensor | None
+
+    @staticmethod
+    def resumed(problem: Problem, descent: Descent, start: Learned) -> _State:
+        labels = start.labels
+        fresh = _State(
+            iteration=0,
+            learned=start,
+            image_velocity=torch.zeros_like(start.images),
+            label_velocity=None if labels is None else torch.zeros_like(labels),
+            rate_velocity=torch.zeros_like(start.learning_rate),
+            average=start.images if descent.ema_decay else None,
+        )
+        saved = problem.checkpoint.load()
+        return fresh if saved is None else fresh._unpacked(*saved)
+
+    def packed(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        tensors = {
+            "images": self.learned.images,
+            "learning_rate": self.learned.learning_rate,
+            "image_velocity": self.image_velocity,
+            "rate_velocity": self.rate_velocity,
+        }
+        optional = {"labels": self.learned.labels, "label_velocity": self.label_velocity, "average": self.average}
+        tensors |= {name: tensor for name, tensor in optional.items() if tensor is not None}
+        return tensors, {"iteration": self.iteration}
+
+    def _unpacked(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> _State:
+        found = {name: tensor.to(self.learned.images.device) for name, tensor in tensors.items()}
+        learned = Learned(found["images"], found.get("labels"), found["learning_rate"])
+        return _State(
+            iteration=int(values["iteration"]),
+            learned=learned,
+            image_velocity=found["image_velocity"],
+            label_velocity=found.get("label_velocity"),
+            rate_velocity=found["rate_velocity"],
+            average=found.get("average"),
+        )
+
+    def after(self, terms: Sequence[tuple[float, MatchingGradients]], descent: Descent, *, skipped: bool) -> _State:
+        """One step of SGD with momentum on each of the three."""
+        if skipped:
+            return replace(self, iteration=self.iteration + 1)
+        settings, learned = descent.settings, self.learned
+        image_velocity = settings.image_momentum * self.image_velocity + _sum(terms, "images")
+        images = learned.images - settings.image_lr * image_velocity
+        rate_velocity = settings.learning_rate_momentum * self.rate_velocity + _sum(terms, "learning_rate")
+        rate = learned.learning_rate - settings.learning_rate_lr * rate_velocity
+        labels, label_velocity = learned.labels, self.label_velocity
+        if labels is not None and label_velocity is not None:
+            label_velocity = descent.label_momentum * label_velocity + _sum(terms, "labels")
+            labels = labels - descent.label_lr * label_velocity
+        average = self.average
+        if average is not None:
+            average = descent.ema_decay * average + (1 - descent.ema_decay) * images
+        return _State(
+            self.iteration + 1, Learned(images, labels, rate), image_velocity, label_velocity, rate_velocity, average
+        )
+
+    def result(self) -> Learned:
+        """What a run that ends here returns."""
+        return self.learned if self.average is None else replace(self.learned, images=self.average)
+
+
+def _sum(terms: Sequence[tuple[float, MatchingGradients]], name: str) -> Tensor:
+    parts = [weight * getattr(term, name) for weight, term in terms]
+    return torch.stack(parts).sum(0)
+
+
+def _diverged(loss: float, before: Learned, after: Learned, settings: MatchingSettings) -> str | None:
+    """Which step size to blame where something is not finite any more, or the student's step size not positive.
+
+    A loss that is not finite spoils all gradients at once, so what came before it is to blame: the images, unless the
+    student's step size has grown out of proportion.
+    """
+    if not math.isfinite(loss):
+        grown = float(before.learning_rate) > _LARGE_GROWTH * settings.initial_learning_rate
+        return "learning_rate_lr" if grown else "image_lr"
+    rate = float(after.learning_rate)
+    if not math.isfinite(rate) or rate <= 0:
+        return "learning_rate_lr"
+    if after.labels is not None and not bool(torch.isfinite(after.labels).all()):
+        return "label_lr"
+    return None if bool(torch.isfinite(after.images).all()) else "image_lr"
+
+
+def _divergence(descent: Descent, culprit: str, loss: float, iteration: int) -> str:
+    now = {
+        "learning_rate_lr": descent.settings.learning_rate_lr,
+        "image_lr": descent.settings.image_lr,
+        "label_lr": descent.label_lr,
+    }[culprit]
+    what = {
+        "learning_rate_lr": f"the student's step size went out of bounds (loss {loss:g})",
+        "label_lr": "the labels are no longer finite",
+        "image_lr": f"the images or the loss ({loss:g}) are no longer finite",
+    }[culprit]
+    return (
+        f"{descent.name}: in iteration {iteration} {what}. Lower {culprit} (now {now:g}) and start anew. What was "
+        f"learned before is kept: `--resume --set iterations={iteration}` makes a set of it."
+    )

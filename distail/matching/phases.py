@@ -1,0 +1,153 @@
+"""One matching loss with the experts of a bank: whose turn it is, which snapshots, which batches, and the gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from distail.data.augment import DSA
+from distail.experts.bank import Shelf
+from distail.experts.school import whole_classifier_expert
+from distail.experts.spec import ClassifierSpec
+from distail.matching.classifier import match_classifier
+from distail.matching.descent import Learned
+from distail.matching.functional import FlatNetwork
+from distail.matching.losses import InnerLoss
+from distail.matching.plain import match_classifier_plainly, match_trajectory_plainly
+from distail.matching.settings import MatchingSettings
+from distail.matching.steps import Steps
+from distail.matching.sweep import MatchingGradients
+from distail.matching.trajectory import Matched, match_trajectory
+from distail.matching.turns import StartEpochs, expert_turn
+from distail.problem import Problem
+
+TargetsAt = Callable[[Float[Tensor, "n c h w"], Float[Tensor, " p"]], Float[Tensor, "n k"]]
+"""(images, parameters of the target expert) -> label logits."""
+
+
+@dataclass(frozen=True, eq=False)
+class RepresentationPhase:
+    """Matches whole networks: all of MTT, TESLA, FTD and DATM, and the first phase of LAD.
+
+    Attributes:
+        problem: data, seed and device.
+        settings: steps, batches and experts.
+        shelf: representation experts, trained as far as `starts` reaches.
+        starts: which epochs students start from.
+        loss: what students minimise.
+        matched: which parameters count in the distance.
+        unrolled: the exact gradient, or TESLA's.
+        labels_by: hard labels are replaced by what the target expert answers, if given.
+    """
+
+    problem: Problem
+    settings: MatchingSettings
+    shelf: Shelf
+    starts: StartEpochs
+    loss: InnerLoss
+    matched: Matched = "all"
+    unrolled: bool = False
+    labels_by: TargetsAt | None = None
+
+    @cached_property
+    def _network(self) -> FlatNetwork:
+        return FlatNetwork(self.problem.network("architecture"), self.problem.runtime)
+
+    def __call__(self, learned: Learned, iteration: int) -> MatchingGradients:
+        """The loss and gradients of one iteration."""
+        expert = expert_turn(self.problem, "representation", iteration, self.settings.num_experts)
+        epoch = self.starts.draw(self.problem, "representation", iteration)
+        start = self._snapshot(expert, epoch)
+        target = self._snapshot(expert, epoch + self.settings.expert_span)
+        targets = targets_of(self.problem, learned)
+        if self.labels_by is not None:
+            targets = self.labels_by(learned.images, target)
+        augment = DSA(strategy=self.settings.augmentation)
+        steps = draw_steps(self.problem, self.settings, self.settings.steps, "representation", iteration)
+        match = match_trajectory if self.settings.engine == "fast" else match_trajectory_plainly
+        return match(
+            self._network,
+            learned.images,
+            targets,
+            learned.learning_rate,
+            start,
+            target,
+            steps,
+            self.loss,
+            augment=augment,
+            matched=self.matched,
+            unrolled=self.unrolled,
+        )
+
+    def _snapshot(self, expert: int, epoch: int) -> Float[Tensor, " p"]:
+        return self.shelf.snapshot(expert, epoch).to(self.problem.runtime.device)
+
+
+@dataclass(frozen=True, eq=False)
+class ClassifierPhase:
+    """Matches classifiers on a frozen backbone: the second phase of LAD. Students always start from epoch 0.
+
+    Attributes:
+        problem: data, seed and device.
+        settings: batches.
+        bases: the finished representation experts.
+        shelf: classifier experts that stand on them.
+        spec: theirs.
+        num_experts: how many take turns.
+        steps: of the student.
+        loss: what students minimise.
+    """
+
+    problem: Problem
+    settings: MatchingSettings
+    bases: Shelf
+    shelf: Shelf
+    spec: ClassifierSpec
+    num_experts: int
+    steps: int
+    loss: InnerLoss
+
+    @cached_property
+    def _network(self) -> FlatNetwork:
+        return FlatNetwork(self.problem.network("architecture"), self.problem.runtime)
+
+    def __call__(self, learned: Learned, iteration: int) -> MatchingGradients:
+        """The loss and gradients of one iteration."""
+        expert = expert_turn(self.problem, "classifier", iteration, self.num_experts)
+        match = match_classifier if self.settings.engine == "fast" else match_classifier_plainly
+        return match(
+            self._network,
+            learned.images,
+            targets_of(self.problem, learned),
+            learned.learning_rate,
+            self._snapshot(expert, 0),
+            self._snapshot(expert, self.settings.expert_span),
+            draw_steps(self.problem, self.settings, self.steps, "classifier", iteration),
+            self.loss,
+            augment=DSA(strategy=self.settings.augmentation),
+        )
+
+    def _snapshot(self, expert: int, epoch: int) -> Float[Tensor, " p"]:
+        whole = whole_classifier_expert(self.bases, self.shelf, self.spec, expert, epoch)
+        return whole.to(self.problem.runtime.device)
+
+
+def targets_of(problem: Problem, learned: Learned) -> Float[Tensor, "n k"] | Int64[Tensor, " n"]:
+    """The learned label logits, or the class-major hard labels."""
+    if learned.labels is not None:
+        return learned.labels
+    labels = torch.arange(problem.num_classes).repeat_interleave(problem.images_per_class)
+    return labels.to(learned.images.device)
+
+
+def draw_steps(problem: Problem, settings: MatchingSettings, count: int, purpose: str, iteration: int) -> Steps:
+    """Batches and augmentations of one iteration's student."""
+    num_images = problem.num_classes * problem.images_per_class
+    generator = problem.generator("inner loop", purpose, iteration)
+    augment = DSA(strategy=settings.augmentation)
+    return Steps.draw(num_images, count, settings.batch_size, problem.train.image_shape, augment, generator)

@@ -1,0 +1,47 @@
+"""The table of an expert bank."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from distail.experts.inventory import Kind
+from distail.report.names import one_line
+
+
+def experts_table(kinds: Sequence[Kind]) -> Table:
+    """One line for each kind of experts on each data set."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for head in ("key", "data", "network", "kind", "trained by", "experts", "size", "for methods"):
+        table.add_column(head, justify="right" if head == "size" else "left", overflow="fold")
+    for kind in kinds:
+        source = one_line(Path(kind.source).name or kind.source)
+        cells = (
+            kind.key[:8],
+            f"{source} {kind.data_sha256[:6]}, {kind.preprocessing}",
+            kind.architecture,
+            kind.kind,
+            training_in_words(kind),
+            ", ".join(f"{count} × {epochs} epochs" for epochs, count in sorted(Counter(kind.epochs).items())),
+            f"{kind.num_bytes / 1e6:,.1f} MB",
+            ", ".join(kind.usable_by) or "with --set",
+        )
+        table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def training_in_words(kind: Kind) -> str:
+    """What tells this kind of training from plain SGD."""
+    spec = kind.spec
+    parts = [f"lr {spec['learning_rate']:g}"]
+    parts += ["GSAM"] if spec["gsam_rho"] else []
+    parts += [f"decay {spec['weight_decay']:g}"] if spec["weight_decay"] else []
+    parts += ["class-balanced loss"] if spec.get("loss") == "class_balanced" else []
+    parts += ["MaxNorm"] if spec.get("max_norm") is not None else []
+    parts += [f"on {spec['base_epochs']} epochs"] if "base_epochs" in spec else []
+    return ", ".join(parts)

@@ -1,0 +1,43 @@
+"""Loss and parameter gradient of a batch, shared among CPU threads where images do not mix."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from distail.models.network import Network
+from distail.parallel import map_chunks
+from distail.runtime import Runtime, preferred_layout
+
+
+def batch_gradients(
+    network: Network,
+    images: Float[Tensor, "b c h w"],
+    targets: Float[Tensor, "b k"] | Int64[Tensor, " b"],
+    runtime: Runtime,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Mean cross-entropy and its gradients, in `parameters()` order.
+
+    Equal to `loss.backward()` on the whole batch up to the order of sums.
+
+    Args:
+        network: in the mode it should run in; with batch norm, running statistics move as usual.
+        images: preprocessed and augmented, on the device.
+        targets: class indices or class probabilities.
+    """
+    parameters = tuple(network.parameters())
+    layout = preferred_layout(network)
+
+    def of_part(part: slice) -> tuple[Tensor, tuple[Tensor, ...]]:
+        with torch.enable_grad():
+            with runtime.autocast():
+                logits = network(images[part].contiguous(memory_format=layout))
+            loss = F.cross_entropy(logits.float(), targets[part], reduction="sum") / len(images)
+            return loss.detach(), torch.autograd.grad(loss, parameters)
+
+    if network.mixes_images:
+        return of_part(slice(0, len(images)))
+    losses, gradients = zip(*map_chunks(of_part, len(images), runtime.device), strict=True)
+    return torch.stack(losses).sum(), tuple(torch.stack(parts).sum(0) for parts in zip(*gradients, strict=True))
