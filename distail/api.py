@@ -71,11 +71,7 @@ def distill(
         },
         "distail.distill",
     )
-    training = (
-        training_images(source, imbalance=imbalance, holdout=holdout)
-        if isinstance(source, ImageSet)
-        else None
-    )
+    training = training_images(source, imbalance=imbalance, holdout=holdout) if isinstance(source, ImageSet) else None
     return pipeline.distill(recipe, out=out, resume=resume, training=training, experts=experts, progress=progress)
 
 

@@ -58,7 +58,7 @@ class RunFolder:
                 f"{self.path} holds another run. Choose another --out, or pass --resume to go on with that one; "
                 "nothing was touched."
             )
-        _require_same(load_recipe(self.recipe), recipe, self.path)
+        _require_same(load_recipe(self.recipe), recipe, self.path, finished=self.is_complete)
 
     def begin(self, recipe: Recipe, data_sha256: str, *, resume: bool) -> None:
         """Claims the folder for this recipe on these data, or takes up the run in it.
@@ -74,6 +74,8 @@ class RunFolder:
                     f"{self.path} holds a run on other images: the data have changed since it began. Restore them, or "
                     "choose another --out."
                 )
+            if load_recipe(self.recipe) != recipe:
+                write_text(self.recipe, recipe.to_yaml())
             return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -162,10 +164,16 @@ class MetricsLog:
         write_text(self._path, "".join(line + "\n" for line in kept))
 
 
-def _require_same(there: Recipe, asked: Recipe, path: Path) -> None:
-    """Refuses to resume a run under a recipe that would make another set; scoring may differ."""
+def _require_same(there: Recipe, asked: Recipe, path: Path, *, finished: bool) -> None:
+    """Refuses to resume a run under a recipe that would make another set; scoring may differ.
+
+    An unfinished run may go on for more or fewer iterations, as each is the same whatever their number.
+    """
     ignored = {"evaluation", "test"}
     before, after = there.model_dump(exclude=ignored), asked.model_dump(exclude=ignored)
+    if not finished:
+        for recipe in (before, after):
+            recipe["settings"] = {key: value for key, value in recipe["settings"].items() if key != "iterations"}
     changed = [f"{key} ({before[key]} there, {after[key]} asked)" for key in before if before[key] != after[key]]
     if changed:
         raise DistailError(

@@ -20,13 +20,16 @@ ORDER = (
     "progress",
     "seeding",
     "runtime",
+    "parallel",
     "provenance",
     "artifact",
     # the stages, in the order in which the data flow
     "data",
     "models",
     "training",
+    "experts",
     "problem",
+    "matching",
     "synthetic",
     "methods",
     "estimate",
@@ -35,9 +38,12 @@ ORDER = (
     "learn",
     "evaluation",
     "recipe",
+    "catalog",
+    "cost",
     "run_folder",
     "report",
     # what puts them together
+    "training_images",
     "pipeline",
     "scoring",
     "api",
@@ -48,7 +54,10 @@ ORDER = (
 
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 60
-HEAVY = {"torch", "numpy", "datasets", "sklearn", "matplotlib", "pyarrow", "PIL", "safetensors", "jaxtyping", "timm"}
+HEAVY = {
+    *("torch", "numpy", "numba", "datasets", "sklearn", "matplotlib", "pyarrow", "PIL", "safetensors"),
+    *("jaxtyping", "timm"),
+}
 LIGHT = ("__init__", "__main__", "cli")
 """Where nothing heavy may be imported when the module is, not even by way of another module."""
 

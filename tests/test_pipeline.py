@@ -19,11 +19,11 @@ from distail.data.sources import load
 from distail.distilled import DistilledSet, load_distilled
 from distail.errors import DistailError
 from distail.pipeline import distill
-from distail.training_images import held_out_images, load_training_images, training_images, training_images_of
 from distail.progress import Progress
 from distail.provenance import indices_hash
 from distail.recipe import DataRecipe, Recipe, load_recipe
 from distail.run_folder import FileCheckpoint
+from distail.training_images import held_out_images, load_training_images, training_images, training_images_of
 from tests.evaluation.separable import ARCHITECTURE, NAMES, Said, images_of
 
 ITERATIONS = 6

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
-from distail.cli import check, demo, distill, evaluate, export, methods, run, train
+from distail.cli import check, demo, distill, evaluate, experts, export, methods, recipes, run, train
 from distail.errors import DistailError
 
 EXIT_BAD_INPUT = 2
@@ -33,9 +33,11 @@ def build_app() -> App:
         export.export,
         run.run,
         methods.methods,
+        recipes.recipes,
         demo.demo,
     ):
         app.command(command)
+    app.command(experts.experts)
     return app
 
 

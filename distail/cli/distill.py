@@ -27,6 +27,7 @@ def distill(
     holdout: float | None = None,
     image_size: Annotated[int | None, Whole] = None,
     strict: Annotated[bool, Parameter(negative=())] = False,
+    experts: Path | None = None,
     seed: Annotated[int, Whole] = 0,
     resume: Annotated[bool, Parameter(negative=())] = False,
     compute: Compute = Compute(),
@@ -58,6 +59,9 @@ def distill(
         Resize images to this many pixels a side; needed where sizes differ.
     strict
         Fail on an unreadable image instead of leaving it out.
+    experts
+        Folder of experts, for methods that imitate some; missing ones are trained into it. Here in `experts` when
+        omitted.
     seed
         Source of all randomness.
     resume
@@ -87,16 +91,16 @@ def distill(
         },
         "distill",
     )
-    output.show(make(recipe, out or default_folder(recipe), resume, output))
+    output.show(make(recipe, out or default_folder(recipe), resume, output, experts))
 
 
-def make(recipe: Recipe, out: Path, resume: bool, output: Output) -> dict[str, Any]:
+def make(recipe: Recipe, out: Path, resume: bool, output: Output, experts: Path | None = None) -> dict[str, Any]:
     """Makes the set, says where it is and what to do next, and returns the facts as JSON values."""
     from distail import pipeline
     from distail.progress import format_seconds
 
     progress = output.progress()
-    distilled = pipeline.distill(recipe, out=out, resume=resume, progress=progress)
+    distilled = pipeline.distill(recipe, out=out, resume=resume, experts=experts, progress=progress)
     facts = distilled.provenance
     counts = facts["class_counts"]
     output.tell(

@@ -1,23 +1,27 @@
-"""`distail run`: reproduce a run from its recipe."""
+"""`distail run`: reproduce a run from its recipe, or a row of a published table by its name."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from distail.cli.distill import default_folder, make
 from distail.cli.options import Output
 
+if TYPE_CHECKING:
+    from distail.catalog import BuiltIn
+
 
 def run(
-    recipe: Path,
+    recipe: str,
     /,
     *,
     out: Path | None = None,
     source: str | None = None,
     test: str | None = None,
+    experts: Path | None = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
     output: Output = Output(),
 ) -> None:
@@ -26,25 +30,30 @@ def run(
     Parameters
     ----------
     recipe
-        A YAML file, such as the recipe.yaml in a run folder.
+        A YAML file, such as the recipe.yaml in a run folder, or a name that `distail recipes` lists. Where there is
+        such a file, the file is meant.
     out
-        Folder for the run.
+        Folder for the run; runs/NAME, or as for distill where the recipe is a file, when omitted.
     source
         Where the data are, if not where the recipe says.
     test
         Where the test images are, if not where the recipe says.
+    experts
+        Folder of experts, for methods that imitate some; here in `experts` when omitted.
     resume
         Go on with the killed run in --out.
     """
+    from distail.catalog import find_built_in
     from distail.recipe import load_recipe
 
-    loaded = load_recipe(recipe)
+    named = find_built_in(recipe)
+    loaded = named.recipe if named else load_recipe(recipe)
     if source:
         loaded = loaded.model_copy(update={"data": loaded.data.model_copy(update={"source": source})})
     if test:
         loaded = loaded.model_copy(update={"test": test})
-    folder = out or default_folder(loaded)
-    made = make(loaded, folder, resume, output)
+    folder = out or (Path("runs") / named.name if named else default_folder(loaded))
+    made = make(loaded, folder, resume, output, experts)
     if loaded.evaluation is None:
         output.show(made)
         return
@@ -62,4 +71,16 @@ def run(
         progress=output.progress(),
     )
     report(result, distilled, loaded.evaluation, evaluation_file(folder), output)
-    output.show({**made, "evaluation": result.to_json()})
+    facts = {**made, "evaluation": result.to_json()}
+    if named and named.published:
+        facts["published"] = named.published.model_dump(mode="json")
+        output.tell(_published_line(named))
+    output.show(facts)
+
+
+def _published_line(named: BuiltIn) -> str:
+    from distail.report.recipes import published_text
+
+    source = named.published.source if named.published else ""
+    remark = " This variant for a CPU does not aim at it." if named.is_for_cpu else ""
+    return f"Published for this row: {published_text(named)} in {source}, by other code.{remark}"

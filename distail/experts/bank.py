@@ -174,7 +174,7 @@ def _opened(about: Path) -> Shelf:
     identity = written.get("identity") if isinstance(written, dict) else None
     if not isinstance(identity, dict) or identity_key(identity) != about.parent.name:
         raise DistailError(
-            f"{about} has been altered: it does not match its folder's name. Delete the folder {about.parent}; its "
+            f"{about} has been altered: it does not match its folder's name. Remove the folder {about.parent}; its "
             "experts will be trained again."
         )
     return Shelf(about.parent, identity, str(written.get("source", "")))

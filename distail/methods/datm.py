@@ -34,8 +34,8 @@ class DATM(MatchingSettings, CurriculumSettings, Method):
     paper: ClassVar[str] = "Guo et al., ICLR 2024, arXiv:2310.05773"
     summary: ClassVar[str] = "match early or late epochs as the set's size asks, and learn soft labels"
 
-    iterations: int = Field(default=10_000, ge=1)
-    """Updates of the set (paper: 10,000)."""
+    iterations: int = Field(default=10_000, ge=0)
+    """Updates of the set; 0 returns what the first would start from (paper: 10,000)."""
     label_lr: float = Field(default=2.0, ge=0)
     """SGD step size on the label logits (CIFAR-10, IPC 10 and 50: 2; CIFAR-100: 10)."""
     label_momentum: float = Field(default=0.9, ge=0, lt=1)

@@ -31,8 +31,8 @@ class FTD(MatchingSettings, Method):
     paper: ClassVar[str] = "Du et al., CVPR 2023, arXiv:2211.11004"
     summary: ClassVar[str] = "match the trajectories of experts that prefer flat regions"
 
-    iterations: int = Field(default=5000, ge=1)
-    """Updates of the set (released code: 5,000)."""
+    iterations: int = Field(default=5000, ge=0)
+    """Updates of the set; 0 returns what the first would start from (released code: 5,000)."""
     steps: int = Field(default=30, ge=1)
     """Steps of the student in one iteration (CIFAR-10, IPC 10: 30)."""
     initial_learning_rate: float = Field(default=1e-3, gt=0)

@@ -49,8 +49,8 @@ class LAD(MatchingSettings, CurriculumSettings, Method):
     paper: ClassVar[str] = "Zhao et al., CVPR 2025, arXiv:2408.14506"
     summary: ClassVar[str] = "match long-tailed backbones and class-balanced classifiers, which label the images"
 
-    iterations: int = Field(default=10_000, ge=1)
-    """Updates of the set (paper: 10,000)."""
+    iterations: int = Field(default=10_000, ge=0)
+    """Updates of the set; 0 returns what the first would start from (paper: 10,000)."""
     classifier_steps: int = Field(default=80, ge=1)
     """Steps of the student in the classifier phase (CIFAR-10: 60 to 80)."""
     label_lr: float = Field(default=2.0, ge=0)

@@ -33,8 +33,8 @@ class MTT(MatchingSettings, Method):
     paper: ClassVar[str] = "Cazenavette et al., CVPR 2022, arXiv:2203.11932"
     summary: ClassVar[str] = "match the training trajectories of experts, with the exact gradient"
 
-    iterations: int = Field(default=5000, ge=1)
-    """Updates of the set (paper: 5,000)."""
+    iterations: int = Field(default=5000, ge=0)
+    """Updates of the set; 0 returns what the first would start from (paper: 5,000)."""
     steps: int = Field(default=30, ge=1)
     """Steps of the student in one iteration (CIFAR-10, IPC 10: 30)."""
     initial_learning_rate: float = Field(default=1e-3, gt=0)

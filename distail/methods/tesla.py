@@ -24,8 +24,9 @@ from distail.matching.settings import MatchingSettings
 from distail.matching.turns import StartEpochs
 from distail.matching.work import matching_work
 from distail.methods._method import Method
+from distail.models.saved import batch_logits
 from distail.problem import Problem, Synthetic, Work
-from distail.synthetic.initial import network_with, predict
+from distail.synthetic.initial import network_with
 from distail.synthetic.selection import random_choice, select_real_images
 
 
@@ -35,8 +36,8 @@ class TESLA(MatchingSettings, Method):
     paper: ClassVar[str] = "Cui et al., ICML 2023, arXiv:2211.10586"
     summary: ClassVar[str] = "match trajectories, with a gradient that takes each step on its own"
 
-    iterations: int = Field(default=10_000, ge=1)
-    """Updates of the set (released code: 10,000)."""
+    iterations: int = Field(default=10_000, ge=0)
+    """Updates of the set; 0 returns what the first would start from (released code: 10,000)."""
     steps: int = Field(default=50, ge=1)
     """Steps of the student in one iteration (CIFAR-10, IPC 1: 50; ImageNet: 10)."""
     image_lr: float = Field(default=1000.0, gt=0)
@@ -67,7 +68,7 @@ class TESLA(MatchingSettings, Method):
         """
 
         def answers(images: Float[Tensor, "n c h w"], parameters: Float[Tensor, " p"]) -> Float[Tensor, "n k"]:
-            return predict(problem, network_with(problem, parameters), images)
+            return batch_logits(network_with(problem, parameters), images)
 
         with problem.expert_bank() as bank:
             train_experts(bank, problem.ground, self.expert_needs())

@@ -8,6 +8,20 @@ from typing import final
 from jaxtyping import Float
 from torch import Tensor, nn
 
+_ONE_BY_ONE = (
+    nn.Conv2d,
+    nn.Linear,
+    nn.GroupNorm,
+    nn.ReLU,
+    nn.AvgPool2d,
+    nn.MaxPool2d,
+    nn.AdaptiveAvgPool2d,
+    nn.Flatten,
+    nn.Sequential,
+    nn.Identity,
+)
+"""Layers that treat each image of a batch on its own, and draw no random numbers."""
+
 
 class Network(nn.Module, ABC):
     """A feature extractor and a linear classifier on top of it.
@@ -29,11 +43,13 @@ class Network(nn.Module, ABC):
 
     @property
     def mixes_images(self) -> bool:
-        """Whether an image's features may depend on the other images of its batch.
+        """Whether an image's features may depend on the other images of its batch, which then cannot be split.
 
-        True with a `torch.nn.BatchNorm2d` anywhere, also in evaluation mode. Such a batch cannot be split.
+        False where every layer is known to take images one by one, such as convolutions and group norms; True with
+        batch normalisation, also in evaluation mode, with dropout, and with layers of other libraries.
         """
-        return any(isinstance(module, nn.BatchNorm2d) for module in self.modules())
+        layers = [module for module in self.modules() if not list(module.children())]
+        return not all(isinstance(layer, _ONE_BY_ONE) for layer in layers)
 
     @abstractmethod
     def features(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n f"]:

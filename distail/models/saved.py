@@ -15,6 +15,7 @@ from distail.data.preprocess import Preprocessing
 from distail.errors import DistailError
 from distail.models.architecture import build_network
 from distail.models.network import Network
+from distail.parallel import map_chunks
 
 KIND = "network"
 _NETWORK_PREFIX = "network."
@@ -82,16 +83,34 @@ class SavedNetwork:
         weight = self.network.classifier.weight
         logits = [weight.new_empty(0, len(self.class_names))]
         training = {module: module.training for module in self.network.modules()}
+        fused_before, self.network.fused = self.network.fused, True
         self.network.eval()
         try:
-            with torch.no_grad():
-                for batch in images.split(batch_size):
-                    inputs = self.preprocessing.apply(batch.to(weight.device))
-                    logits.append(self.network(inputs.to(weight.dtype)))
+            for batch in images.split(batch_size):
+                inputs = self.preprocessing.apply(batch.to(weight.device)).to(weight.dtype)
+                logits.append(batch_logits(self.network, inputs))
         finally:
+            self.network.fused = fused_before
             for module, was_training in training.items():
                 module.training = was_training
         return torch.cat(logits)
+
+
+def batch_logits(network: Network, inputs: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
+    """Logits of preprocessed images without gradients, a part of the images on each CPU thread where they do not mix.
+
+    Args:
+        network: in evaluation mode.
+        inputs: on the network's device.
+    """
+
+    def of_part(part: slice) -> Tensor:
+        with torch.no_grad():
+            return network(inputs[part])
+
+    if network.mixes_images:
+        return of_part(slice(0, len(inputs)))
+    return torch.cat(map_chunks(of_part, len(inputs), inputs.device.type))
 
 
 def save_network(path: str | Path, saved: SavedNetwork) -> None:

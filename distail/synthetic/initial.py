@@ -12,7 +12,7 @@ from torch import Tensor
 from distail.experts.statistics import measure_statistics
 from distail.models import Network
 from distail.models.flat import FlatLayout
-from distail.parallel import map_chunks
+from distail.models.saved import batch_logits
 from distail.problem import Problem
 from distail.synthetic.selection import class_major_labels, random_choice, select_real_images
 
@@ -64,7 +64,7 @@ def correct_images(problem: Problem, expert: Network) -> Float[Tensor, "n c h w"
 def _first_correct(problem: Problem, expert: Network, order: Int64[Tensor, " n"], label: int) -> Int64[Tensor, " k"]:
     found: list[Tensor] = []
     for indices in order.split(_CHUNK):
-        predicted = predict(problem, expert, problem.real(indices)).argmax(1).cpu()
+        predicted = batch_logits(expert, problem.real(indices)).argmax(1).cpu()
         found.append(indices[predicted == label])
         if sum(map(len, found)) >= problem.images_per_class:
             break
@@ -84,22 +84,11 @@ def mean_logits(
     total = torch.zeros(len(images), problem.num_classes, device=images.device)
     num_counted = torch.zeros(len(images), 1, device=images.device)
     for expert in experts:
-        logits = predict(problem, expert, images)
+        logits = batch_logits(expert, images)
         counted = (logits.argmax(1) == labels)[:, None] | (not only_correct)
         total += torch.where(counted, logits, 0)
         num_counted += counted
     return total / num_counted.clamp_min(1)
-
-
-def predict(problem: Problem, network: Network, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
-    """Logits of preprocessed images, without gradient, in float32 whatever the run's precision: labels are kept."""
-    network.eval()
-
-    def of_part(part: slice) -> Tensor:
-        with torch.no_grad():
-            return network(images[part])
-
-    return torch.cat(map_chunks(of_part, len(images), problem.runtime.device))
 
 
 def network_with(problem: Problem, parameters: Float[Tensor, " p"]) -> Network:

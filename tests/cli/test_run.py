@@ -5,10 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from distail import pipeline, scoring
+from distail.catalog import built_in_recipe
 from distail.distilled import load_distilled
+from distail.evaluation.recipe import EvaluationRecipe
 from distail.evaluation.result import load_evaluation
-from distail.recipe import load_recipe
-from tests.cli.calling import NETWORK, call, contents, pets, succeed, write_npz
+from distail.recipe import DataRecipe, Recipe, load_recipe
+from distail.training.recipe import TrainRecipe
+from tests.cli.calling import NETWORK, assert_clear_refusal, call, contents, pets, succeed, write_npz
 
 SCORED = """
 evaluation:
@@ -84,3 +88,63 @@ def test_json_is_one_object_and_nothing_else(run, scored_recipe):
     assert scored.err == ""
     assert scored.json["run"] == "scored"
     assert scored.json["evaluation"]["summaries"][0]["scores"]["accuracy"]["n"] == 2
+
+
+# Built-in recipes
+
+
+@pytest.fixture
+def quick_recipes(monkeypatch) -> list[Recipe]:
+    """Recipes that came to be made, each replaced by one that takes a blink on the same source."""
+    seen: list[Recipe] = []
+    real = pipeline.distill
+
+    def distill(recipe: Recipe, **settings):
+        seen.append(recipe)
+        quick = {"method": "random", "settings": {}, "architecture": NETWORK, "images_per_class": 1}
+        data = recipe.data.model_copy(update={"imbalance": 2})
+        return real(recipe.model_copy(update={**quick, "data": data, "preprocessing": "none"}), **settings)
+
+    def score(distilled, recipe, **settings):
+        train = TrainRecipe(epochs=1, augmentation="none")
+        return real_score(distilled, EvaluationRecipe(architectures=(NETWORK,), seeds=1, train=train), **settings)
+
+    real_score = scoring.score
+    monkeypatch.setattr(pipeline, "distill", distill)
+    monkeypatch.setattr(scoring, "score", score)
+    return seen
+
+
+def test_a_built_in_recipe_goes_by_its_name(quick_recipes, source):
+    shown = succeed("run", "lad-cifar10lt-if100-ipc10-cpu", "--source", source)
+    (recipe,) = quick_recipes
+    expected = built_in_recipe("lad-cifar10lt-if100-ipc10-cpu")
+    assert recipe == expected.model_copy(update={"data": DataRecipe(source=str(source), imbalance=100)})
+    assert Path("runs/lad-cifar10lt-if100-ipc10-cpu/distilled.safetensors").is_file()
+    assert "Published for this row: 53.4 ± 0.1 in RLDD (AAAI 2026), table 1" in shown.flat
+    assert "does not aim at it" in shown.flat
+
+
+def test_what_is_published_is_part_of_the_json(quick_recipes, source):
+    outcome = call("run", "mtt-cifar10lt-if50-ipc20", "--source", source, "--out", "here", "--json")
+    assert outcome.json["published"] == {"accuracy": 49.9, "std": 0.8, "source": "RLDD (AAAI 2026), table 1"}
+    assert outcome.json["run"] == "here"
+
+
+def test_a_file_of_that_name_is_meant_first(run):
+    name = Path("lad-cifar10lt-if100-ipc10")
+    name.write_text((run / "recipe.yaml").read_text())
+    shown = succeed("run", name, "--out", "again")
+    assert load_recipe("again/recipe.yaml").method == "random"
+    assert "Published" not in shown.out
+
+
+def test_what_is_neither_file_nor_name():
+    message = assert_clear_refusal(call("run", "lad-cifar10lt-if100-ipc12"), "lad-cifar10lt-if100-ipc12")
+    assert "neither a file nor a built-in recipe" in message
+    assert "Did you mean 'lad-cifar10lt-if100-ipc" in message
+    assert "distail recipes" in message
+
+
+def test_the_data_of_a_built_in_recipe_have_to_be_named():
+    assert_clear_refusal(call("run", "dm-cifar10lt-if100-ipc10"), "cifar10")

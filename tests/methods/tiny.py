@@ -6,6 +6,7 @@ from typing import Any, get_args
 import torch
 from pydantic import BaseModel
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from distail.data.image_set import ImageSet
 from distail.data.preprocess import fit_preprocessing
@@ -67,7 +68,7 @@ def cheap_settings(model: type[BaseModel], cheap: Mapping[str, int] = CHEAP) -> 
     return settings
 
 
-class CountedImages:
+class CountedImages(TorchFunctionMode):
     """Counts the images that enter networks while it is a context, by their first convolution.
 
     Attributes:
@@ -75,20 +76,17 @@ class CountedImages:
     """
 
     def __init__(self, channels: int) -> None:
+        super().__init__()
         self._channels = channels
         self.forward = self.forward_backward = self.batch = 0
 
-    def __enter__(self) -> "CountedImages":
-        self._hook = torch.nn.modules.module.register_module_forward_pre_hook(self._count)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._hook.remove()
-
-    def _count(self, module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if isinstance(module, torch.nn.Conv2d) and module.in_channels == self._channels:
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if function is torch.nn.functional.conv2d and args[0].shape[1] == self._channels:
             if torch.is_grad_enabled():
-                self.forward_backward += len(inputs[0])
+                self.forward_backward += len(args[0])
             else:
-                self.forward += len(inputs[0])
-            self.batch = max(self.batch, len(inputs[0]))
+                self.forward += len(args[0])
+            self.batch = max(self.batch, len(args[0]))
+        return function(*args, **(kwargs or {}))

@@ -1,0 +1,313 @@
+"""Built-in recipes: every row reads and builds, the released settings and published numbers stand where they should."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from distail.catalog import CPU, built_in, built_in_recipe, family_names, find_built_in, merged, recipe_names
+from distail.cost import class_counts, cost_on_cpu
+from distail.data.image_set import ImageSet
+from distail.errors import DistailError
+from distail.methods._registry import build_method
+from distail.models.architecture import check_architecture
+from distail.recipe import load_recipe
+
+NAMES = recipe_names()
+TWENTY_MINUTES = 1200
+
+
+def method_of(name: str):
+    recipe = built_in_recipe(name)
+    return build_method(recipe.method, recipe.settings)
+
+
+# Every recipe
+
+
+def test_names_are_unique_and_come_in_pairs():
+    assert len(set(NAMES)) == len(NAMES)
+    assert [f"{name}{CPU}" for name in NAMES[::2]] == list(NAMES[1::2])
+    assert {name.split("-")[0] for name in NAMES} == {"lad", "datm", "mtt", "dm", "herding", "k_center", "graph_cut"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_recipe_is_runnable_and_is_what_its_name_says(name):
+    entry = built_in(name)
+    recipe = entry.recipe
+    method = build_method(recipe.method, recipe.settings)
+    check_architecture(recipe.architecture)
+    assert recipe.evaluation is not None
+    assert recipe.evaluation.architectures == (recipe.architecture,)
+    assert recipe.evaluation.seeds == 3
+    assert recipe.evaluation.train.epochs == 1000
+    assert recipe.evaluation.train.batch_size == (128 if recipe.method in ("lad", "datm") else 256)
+    method_name, data, imbalance, ipc = name.removesuffix(CPU).split("-")
+    assert (method_name, imbalance, ipc) == (
+        recipe.method,
+        f"if{recipe.data.imbalance:g}",
+        f"ipc{recipe.images_per_class}",
+    )
+    assert data == re.sub("[^a-z0-9]", "", entry.about.data.lower())
+    # A number that YAML reads as a text, such as 1e-4, would only be noticed by methods that take any value.
+    assert all(
+        type(value) in (int, float, bool, type(None))
+        for key, value in leaves(recipe.settings)
+        if key != "initial_images"
+    )
+    assert method.model_dump().keys() >= recipe.settings.keys()
+
+
+def leaves(settings):
+    for key, value in settings.items():
+        yield from leaves(value) if isinstance(value, dict) else [(key, value)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_text_and_back(name, tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(built_in_recipe(name).to_yaml())
+    assert load_recipe(path) == built_in_recipe(name)
+
+
+@pytest.mark.parametrize("name", NAMES[::2])
+def test_the_variant_for_a_cpu_differs_in_settings_alone(name):
+    whole, short = built_in(name), built_in(name + CPU)
+    assert (whole.is_for_cpu, short.is_for_cpu) == (False, True)
+    assert short.recipe.model_copy(update={"settings": whole.recipe.settings}) == whole.recipe
+    assert short.recipe.settings != whole.recipe.settings
+    assert (short.published, short.note) == (whole.published, whole.note)
+
+
+@pytest.mark.parametrize("family", family_names())
+def test_data_and_network_fit(family):
+    entry = next(built_in(name) for name in NAMES if built_in(name).family == family)
+    side = entry.about.image_shape[1]
+    assert (entry.recipe.architecture, entry.recipe.data.image_size) == {
+        32: ("convnet3", None),
+        64: ("convnet4", 64),
+    }[side]
+    trajectories = entry.recipe.method in ("lad", "datm", "mtt")
+    preprocessing = "none" if entry.about.data == "ImageNet-LT" else "zca" if trajectories else "normalize"
+    assert entry.recipe.preprocessing == preprocessing
+    assert entry.published is None or entry.published.source == entry.about.published_in
+
+
+# Class counts
+
+
+def test_class_counts_are_the_published_ones():
+    counts = class_counts(built_in("lad-cifar10lt-if100-ipc10"))
+    assert counts == (5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50)
+    totals = {
+        "lad-cifar10lt-if200-ipc10": 11203,
+        "lad-cifar100lt-if20-ipc10": 15907,
+        "mtt-tinyimagenetlt-if100-ipc20": 21549,
+    }
+    assert {name: sum(class_counts(built_in(name))) for name in totals} == totals
+    assert max(class_counts(built_in("lad-imagenetlt-if5-ipc10"))) == 1281
+
+
+# Released settings
+
+
+LAD_CIFAR10 = {
+    # imbalance, IPC: image_lr, steps, classifier steps, first bound, last bound, expansion end, both weights
+    (10, 10): (100, 80, 80, 10, 20, 1000, 1.0, 0.2),
+    (10, 20): (100, 80, 80, None, 40, None, 1.0, 0.2),
+    (10, 50): (1000, 80, 80, None, 40, None, 1.0, 0.2),
+    (50, 10): (100, 80, 80, None, 20, None, 1.0, 0.5),
+    (50, 20): (100, 80, 80, 10, 20, 2000, 0.5, 1.0),
+    (50, 50): (100, 80, 80, 20, 40, 2000, 0.5, 1.0),
+    (100, 10): (100, 80, 80, None, 20, None, 0.5, 1.0),
+    (100, 20): (100, 80, 80, 10, 20, 2000, 0.5, 1.0),
+    (100, 50): (1000, 80, 60, None, 40, None, 1.0, 0.5),
+    (200, 10): (100, 80, 80, None, 20, None, 0.1, 1.0),
+    (200, 20): (1000, 80, 80, None, 40, None, 0.1, 1.0),
+    (200, 50): (1000, 80, 80, None, 40, None, 0.1, 1.0),
+}
+
+
+def test_all_released_rows_of_lad_on_cifar10_are_there():
+    rows = {name for name in NAMES if name.startswith("lad-cifar10lt") and not name.endswith(CPU)}
+    assert rows == {f"lad-cifar10lt-if{imbalance}-ipc{ipc}" for imbalance, ipc in LAD_CIFAR10}
+
+
+@pytest.mark.parametrize(("row", "released"), LAD_CIFAR10.items())
+def test_lad_on_cifar10_as_released(row, released):
+    lad = method_of(f"lad-cifar10lt-if{row[0]}-ipc{row[1]}")
+    expansion = None if lad.initial_max_start_epoch is None else lad.expansion_end
+    bounds = (lad.initial_max_start_epoch, lad.max_start_epoch, expansion)
+    weights = (lad.representation_weight, lad.classifier_weight)
+    assert (lad.image_lr, lad.steps, lad.classifier_steps, *bounds, *weights) == released
+    assert (lad.batch_size, lad.min_start_epoch, lad.expert_span, lad.iterations) == (500, 0, 2, 10_000)
+    assert (lad.label_lr, lad.label_momentum, lad.learning_rate_lr, lad.initial_learning_rate) == (2, 0.9, 1e-5, 0.01)
+    assert (lad.dam, lad.decoupling, lad.initial_images) == ("weighted", True, "correct")
+    assert (lad.num_experts, lad.num_label_experts, lad.expert_epochs, lad.classifier_epochs) == (100, 100, 100, 10)
+    assert lad.experts.model_dump(exclude_defaults=True) == {"weight_decay": 5e-3, "gsam_rho": 0.01, "gsam_alpha": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("lad-cifar100lt-if10-ipc10", {"image_lr": 1000, "min_start_epoch": 30, "max_start_epoch": 50}),
+        ("lad-cifar100lt-if20-ipc50", {"steps": 40, "classifier_steps": 20, "batch_size": 1000, "label_lr": 10}),
+        ("lad-cifar100lt-if50-ipc10", {"min_start_epoch": 20, "max_start_epoch": 70, "initial_images": "random"}),
+        ("lad-tinyimagenetlt-if10-ipc10", {"steps": 25, "classifier_steps": 25, "learning_rate_lr": 1e-4}),
+        ("lad-tinyimagenetlt-if10-ipc20", {"steps": 20, "batch_size": 500, "min_start_epoch": 10}),
+        ("lad-tinyimagenetlt-if20-ipc50", {"steps": 10, "iterations": 1500, "learning_rate_lr": 1e-5}),
+        ("lad-imagenetlt-if10-ipc10", {"steps": 25, "max_start_epoch": 50, "classifier_weight": 0.1}),
+        ("datm-cifar10lt-if100-ipc10", {"batch_size": 100, "image_lr": 100, "initial_max_start_epoch": 10}),
+        ("datm-cifar10lt-if100-ipc20", {"batch_size": 100, "max_start_epoch": 20}),
+        ("datm-cifar10lt-if10-ipc50", {"batch_size": 500, "image_lr": 1000, "expansion_end": 2000}),
+        ("datm-cifar100lt-if10-ipc10", {"steps": 80, "initial_max_start_epoch": 30, "initial_images": "correct"}),
+        ("datm-cifar100lt-if10-ipc50", {"min_start_epoch": 20, "initial_max_start_epoch": None}),
+        ("datm-tinyimagenetlt-if10-ipc10", {"steps": 40, "image_lr": 100, "initial_max_start_epoch": None}),
+        ("mtt-cifar10lt-if100-ipc10", {"steps": 30, "max_start_epoch": 20, "initial_learning_rate": 1e-3}),
+        ("mtt-cifar10lt-if100-ipc50", {"image_lr": 1000, "max_start_epoch": 40}),
+        ("mtt-cifar100lt-if10-ipc10", {"steps": 20, "image_lr": 1000, "max_start_epoch": 40}),
+        ("mtt-cifar100lt-if10-ipc50", {"steps": 80, "batch_size": 125}),
+        ("dm-cifar10lt-if100-ipc10", {"iterations": 20_000, "image_lr": 1}),
+        ("k_center-cifar10lt-if100-ipc10", {"selection_epochs": 40}),
+        ("lad-cifar10lt-if100-ipc50-cpu", {"steps": 20, "max_start_epoch": 6, "image_lr": 1000, "batch_size": 100}),
+        ("datm-cifar100lt-if10-ipc50-cpu", {"min_start_epoch": 0, "max_start_epoch": 6, "num_experts": 4}),
+    ],
+)
+def test_settings_of_other_rows(name, expected):
+    method = method_of(name)
+    assert {key: getattr(method, key) for key in expected} == expected
+
+
+def test_experts_for_a_cpu_differ_by_method():
+    plain = {"learning_rate": 0.03}
+    flat = {**plain, "gsam_rho": 0.01, "gsam_alpha": 0.3}
+    found = {
+        name: method_of(f"{name}-cifar10lt-if100-ipc10-cpu").experts.model_dump(exclude_defaults=True)
+        for name in ("lad", "datm", "mtt")
+    }
+    assert found == {"lad": {**flat, "weight_decay": 0.005}, "datm": flat, "mtt": plain}
+
+
+# Published numbers
+
+
+@pytest.mark.parametrize(
+    ("name", "accuracy", "std"),
+    [
+        ("lad-cifar10lt-if100-ipc10", 53.4, 0.1),
+        ("lad-cifar10lt-if200-ipc50", 62.3, None),
+        ("lad-cifar100lt-if50-ipc50", 33.2, 0.5),
+        ("lad-tinyimagenetlt-if100-ipc20", 18.0, 0.5),
+        ("lad-imagenetlt-if5-ipc10", 20.8, 0.2),
+        ("datm-cifar10lt-if100-ipc50", 44.3, 0.1),
+        ("datm-cifar100lt-if50-ipc20", 19.8, 0.4),
+        ("datm-imagenetlt-if10-ipc20", 8.2, 0.1),
+        ("mtt-cifar10lt-if50-ipc10", 45.8, 1.4),
+        ("mtt-tinyimagenetlt-if20-ipc10", 7.7, 0.1),
+        ("graph_cut-cifar10lt-if100-ipc10", 22.9, 0.9),
+    ],
+)
+def test_published_numbers(name, accuracy, std):
+    published = built_in(name).published
+    assert (published.accuracy, published.std) == (accuracy, std)
+    assert "table" in published.source or "LAD" in published.source
+
+
+def test_what_is_not_published_is_not_made_up():
+    without = {name for name in NAMES[::2] if built_in(name).published is None}
+    assert without == {
+        "dm-cifar10lt-if100-ipc10",
+        "herding-cifar10lt-if100-ipc10",
+        "lad-cifar10lt-if200-ipc10",
+        "lad-cifar10lt-if200-ipc20",
+        "lad-tinyimagenetlt-if10-ipc50",
+        "lad-tinyimagenetlt-if20-ipc50",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("lad-cifar10lt-if50-ipc50", "imbalance 100"),
+        ("lad-cifar10lt-if200-ipc50", "20 images"),
+        ("lad-cifar100lt-if50-ipc10", "No configuration was released"),
+        ("lad-imagenetlt-if5-ipc10", "No configuration was released"),
+        ("lad-tinyimagenetlt-if100-ipc10", "No configuration was released"),
+        ("datm-cifar10lt-if10-ipc20", "closest"),
+        ("mtt-cifar100lt-if10-ipc20", "closest"),
+    ],
+)
+def test_where_settings_are_not_the_authors_own_a_note_says_so(name, words):
+    assert words in built_in(name).note
+
+
+# Costs
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_variants_for_a_cpu_distil_in_twenty_minutes(name):
+    cost = cost_on_cpu(built_in(name))
+    assert cost.memory_bytes > 500 * 2**20
+    assert cost.distillation_seconds > 0
+    assert (cost.experts_seconds > 0) == (name.split("-")[0] in ("lad", "datm", "mtt"))
+    assert not name.endswith(CPU) or cost.distillation_seconds < TWENTY_MINUTES
+
+
+def test_costs_are_counted_as_by_hand():
+    """MTT, -cpu: 150 iterations of 20 steps on all 100 images; 4 plain experts of 6 epochs on 12,406 images."""
+    cost = cost_on_cpu(built_in("mtt-cifar10lt-if100-ipc10-cpu"))
+    passes = 150 * 20 * 100
+    assert cost.distillation_seconds == pytest.approx(passes / 1150 + passes / 360, rel=0.02)
+    assert cost.experts_seconds == pytest.approx(4 * 6 * 12_406 / 1150)
+    assert cost.scoring_seconds == pytest.approx(3 * 1001 * 100 / 1150)
+    datm = cost_on_cpu(built_in("datm-cifar10lt-if100-ipc10"))
+    passes = 10_000 * 80 * 100
+    assert datm.distillation_seconds == pytest.approx(passes / 1150 + passes / 510, rel=0.01)
+    assert datm.experts_seconds == pytest.approx(100 * 100 * 2 * 12_406 / 1150)
+
+
+def test_costs_need_no_data(monkeypatch):
+    def refuse(*arguments):
+        raise AssertionError("pixels were read")
+
+    monkeypatch.setattr(ImageSet, "content_hash", property(refuse))
+    monkeypatch.setattr(ImageSet, "fingerprints", property(refuse))
+    assert cost_on_cpu(built_in("lad-imagenetlt-if5-ipc20")).memory_bytes < 2**35
+
+
+# Names
+
+
+def test_an_unknown_name_is_a_clear_error():
+    with pytest.raises(
+        DistailError, match=r"no built-in recipe 'lad-cifar10lt-if100-ipc11'\. Did you mean 'lad-cifar10"
+    ):
+        built_in("lad-cifar10lt-if100-ipc11")
+    for name in ("", "lad", "x", "lad-cifar10lt-if100-ipc10-gpu", "/etc-if1-ipc1", "../lad-cifar10lt-if100-ipc10"):
+        with pytest.raises(DistailError, match="`distail recipes` lists"):
+            built_in_recipe(name)
+
+
+def test_a_file_comes_before_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = "lad-cifar10lt-if100-ipc10"
+    found = find_built_in(name)
+    assert found
+    assert found.name == name
+    (tmp_path / name).write_text("data: {source: digits}\n")
+    assert find_built_in(name) is None
+    with pytest.raises(DistailError, match=r"no recipe 'a/b\.yaml': neither a file nor a built-in recipe"):
+        find_built_in("a/b.yaml")
+
+
+def test_merging_goes_group_by_group():
+    under = {"a": {"b": 1, "c": {"d": 2}}, "e": 3}
+    over = {"a": {"c": {"f": 4}, "b": None}, "e": {"g": 5}}
+    assert merged(under, over) == {"a": {"b": None, "c": {"d": 2, "f": 4}}, "e": {"g": 5}}
+    assert under == {"a": {"b": 1, "c": {"d": 2}}, "e": 3}
+
+
+def test_the_catalog_needs_no_torch():
+    code = "import sys, distail.catalog as c; c.built_in(c.recipe_names()[0]); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
