@@ -2,8 +2,10 @@
 
     DISTAIL_DATA=... python benchmarks/cifar10_lt.py dm --set iterations=1500 --set real_batch=64
     DISTAIL_DATA=... python benchmarks/cifar10_lt.py full --epochs 30
+    DISTAIL_DATA=... python benchmarks/cifar10_lt.py lad-cifar10lt-if100-ipc10-cpu --set dam=off --name dam_off
 
-`full` trains on all 12,406 images. The data folder holds cifar10/train.parquet and cifar10/test.parquet.
+A built-in recipe brings its settings, preprocessing, imbalance and IPC along. `full` trains on all 12,406 images.
+The data folder holds cifar10/train.parquet and cifar10/test.parquet.
 """
 
 import argparse
@@ -12,9 +14,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from distail.artifact import write_json
+from distail.catalog import built_in_recipe
 from distail.cli.options import parse_settings
 from distail.distilled import DistilledSet
 from distail.evaluation.recipe import EvaluationRecipe
+from distail.methods._registry import method_names
 from distail.pipeline import distill
 from distail.progress import PlainProgress
 from distail.recipe import DataRecipe, Recipe
@@ -30,17 +34,19 @@ def main() -> None:
     arguments = _arguments()
     source = str(Path(os.environ["DISTAIL_DATA"]) / "cifar10")
     data = DataRecipe(source=source, imbalance=arguments.imbalance)
+    settings: dict[str, object] = {}
     if arguments.method == "full":
         distilled: DistilledSet = real_images_as_set(load_training_images(data).images)
     else:
-        recipe = Recipe(
-            data=data,
-            method=arguments.method,
-            settings=parse_settings(arguments.set),
-            images_per_class=arguments.ipc,
-            precision=arguments.precision,
+        recipe = _recipe(arguments, data)
+        settings = recipe.settings
+        distilled = distill(
+            recipe,
+            out=arguments.runs / arguments.name,
+            resume=True,
+            experts=arguments.experts,
+            progress=PlainProgress(),
         )
-        distilled = distill(recipe, out=arguments.runs / arguments.name, resume=True, progress=PlainProgress())
     result = score(
         distilled,
         EvaluationRecipe(seeds=arguments.seeds, train=TrainRecipe(epochs=arguments.epochs)),
@@ -55,7 +61,7 @@ def main() -> None:
         {
             "data": f"CIFAR-10-LT, imbalance {arguments.imbalance:g}, JPEG quality 75 copy",
             "method": arguments.method,
-            "settings": parse_settings(arguments.set),
+            "settings": settings,
             "images": len(distilled),
             "labels": result.of("distilled")[0].labels,
             "epochs": arguments.epochs,
@@ -72,9 +78,21 @@ def main() -> None:
     )
 
 
+def _recipe(arguments: argparse.Namespace, data: DataRecipe) -> Recipe:
+    """The built-in recipe of that name, or the method of that name on CIFAR-10-LT."""
+    own = parse_settings(arguments.set)
+    if arguments.method in method_names():
+        recipe = Recipe(data=data, method=arguments.method, settings=own, images_per_class=arguments.ipc)
+    else:
+        built_in = built_in_recipe(arguments.method)
+        recipe = built_in.model_copy(update={"data": built_in.data.model_copy(update={"source": data.source})})
+        recipe = recipe.model_copy(update={"settings": {**recipe.settings, **own}, "evaluation": None})
+    return recipe.model_copy(update={"precision": arguments.precision})
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("method", help="a method's name, or 'full'")
+    parser.add_argument("method", help="a method's name, a built-in recipe's, or 'full'")
     parser.add_argument("--set", action="append", default=[], help="NAME=VALUE of a hyper-parameter")
     parser.add_argument("--name", help="name of the result; the method's name when omitted")
     parser.add_argument("--imbalance", type=float, default=100)
@@ -82,6 +100,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=1000)
     parser.add_argument("--precision", default="auto")
+    parser.add_argument("--experts", type=Path, help="folder of the expert bank")
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks"))
     arguments = parser.parse_args()
     arguments.name = arguments.name or arguments.method

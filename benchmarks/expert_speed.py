@@ -3,8 +3,8 @@
     python benchmarks/expert_speed.py
 
 Four ConvNet-3 experts on 32x32 images, batches of 256, plain gradient steps in bf16: one after another with a part of
-the batch for each thread (what `train_experts` does), one process for each core, `torch.func.vmap` over the experts, and
-grouped convolutions. Rates are images a second over all experts.
+the batch for each thread (what `train_experts` does), one process for each core, `torch.func.vmap` over the experts,
+and grouped convolutions. Rates are images a second over all experts.
 """
 
 import statistics

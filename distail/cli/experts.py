@@ -28,6 +28,7 @@ def train(
     strict: Annotated[bool, Parameter(negative=())] = False,
     experts: Path | None = None,
     only: str | None = None,
+    epochs: Annotated[int | None, Whole] = None,
     compute: Compute = Compute(),
     output: Output = Output(),
 ) -> None:
@@ -59,6 +60,8 @@ def train(
         Folder of the bank; `experts` here when omitted.
     only
         FIRST-LAST of the experts to train, such as 0-24, to share the work among machines; all when omitted.
+    epochs
+        Train every representation expert for at least so many epochs, beyond those that the method can use.
     """
     from distail.experts.bank import ExpertBank
     from distail.experts.school import missing_epochs, train_experts
@@ -68,7 +71,7 @@ def train(
     from distail.recipe import DataRecipe, Recipe
 
     method = build_method(for_, parse_settings(set))
-    needs = method.expert_needs()
+    needs = [need.lasting(epochs or 0) for need in method.expert_needs()]
     if not needs:
         raise DistailError(f"Method '{for_}' uses no experts. Distil with it at once: distail distill {source}.")
     check_architecture(arch)

@@ -24,7 +24,7 @@ class Kind:
         spec: how they are trained.
         epochs: epochs trained, one number an expert.
         num_bytes: on disk.
-        usable_by: methods whose default settings ask for this kind of training.
+        usable_by: methods whose default settings ask for this kind of training, for however many epochs.
     """
 
     key: str
@@ -56,7 +56,7 @@ def inventory(bank: ExpertBank, wanted: Mapping[str, Sequence[ExpertSpec]]) -> l
     found = []
     for shelf in bank.shelves():
         identity, spec = shelf.identity, shelf.identity["spec"]
-        users = [name for name, specs in wanted.items() if any(spec == one.model_dump(mode="json") for one in specs)]
+        users = [name for name, specs in wanted.items() if any(_alike(spec, one) for one in specs)]
         found.append(
             Kind(
                 key=shelf.key,
@@ -72,3 +72,9 @@ def inventory(bank: ExpertBank, wanted: Mapping[str, Sequence[ExpertSpec]]) -> l
             )
         )
     return found
+
+
+def _alike(spec: dict[str, Any], wanted: ExpertSpec) -> bool:
+    """Whether training is the same; for how long backbones were trained is a setting of the run."""
+    asked = wanted.model_dump(mode="json")
+    return {**spec, "base_epochs": None} == {**asked, "base_epochs": None}

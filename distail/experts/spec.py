@@ -101,6 +101,12 @@ class ExpertNeed(Config):
         short = self.epochs if expert < self.num_experts else -1
         return max(short, self.long_epochs) if expert < self.num_long else short
 
+    def lasting(self, epochs: int) -> ExpertNeed:
+        """The same with every representation expert trained for at least so many epochs."""
+        if isinstance(self.spec, ClassifierSpec):
+            return self
+        return self.model_copy(update={"epochs": max(self.epochs, epochs)})
+
     @property
     def total(self) -> int:
         """Experts needed, long or short."""

@@ -26,7 +26,7 @@ from distail.methods.datm import DATM
 from distail.methods.lad import LAD
 from distail.problem import Problem
 from distail.synthetic.initial import initial_set
-from tests.cli.calling import assert_clear_refusal, call, succeed
+from tests.cli.calling import assert_clear_refusal, call, pets, succeed, write_npz
 from tests.methods.matched import LABELLED, SMALL, same, watched
 from tests.methods.tiny import tiny_problem
 
@@ -175,16 +175,18 @@ def test_the_second_phase_never_moves_the_backbone(bank, monkeypatch):
     assert not torch.equal(classifier._snapshot(1, 0)[-size:], classifier._snapshot(1, 1)[-size:])
     expected = classifier(first, 0)
     assert expected.images.abs().max() > 0
-    original = ClassifierPhase._snapshot
+    original, asked = ClassifierPhase._snapshot, list[int]()
 
     def spoiled(phase: ClassifierPhase, expert: int, epoch: int) -> torch.Tensor:
         found = original(phase, expert, epoch).clone()
+        asked.append(epoch)
         if epoch:
             found[:-size] += 1
         return found
 
     monkeypatch.setattr(ClassifierPhase, "_snapshot", spoiled)
     assert torch.equal(classifier(first, 0).images, expected.images)
+    assert asked == [0, lad().expert_span]  # always from the start, to a span later
 
 
 def test_both_engines_make_the_same_set(bank):
@@ -254,7 +256,14 @@ def test_a_class_weight_reaches_the_classifier_experts(tmp_path):
 
 FLAGS = {
     **{"iterations": 50, "steps": 2, "classifier_steps": 2, "num_experts": 3, "num_label_experts": 2},
-    **{"max_start_epoch": 3, "expert_span": 1, "expert_epochs": 10, "classifier_epochs": 3, "image_lr": 5},
+    **{
+        "max_start_epoch": 3,
+        "expert_span": 1,
+        "expert_epochs": 10,
+        "classifier_epochs": 3,
+        "image_lr": 0.5,
+        "learning_rate_lr": 1e-9,
+    },
 }
 LAUNCHER = """
 import sys, torch
@@ -267,8 +276,8 @@ main(sys.argv[1:])
 """`distail` with a checkpoint after every iteration instead of every few seconds."""
 
 
-def begin(out: Path, experts: Path, *flags: str) -> subprocess.Popen[str]:
-    command = ["distill", "digits", "--method", "lad", "--ipc", "1", "--imbalance", "50", "--arch", "convnet1-w8"]
+def begin(source: Path, out: Path, experts: Path, *flags: str) -> subprocess.Popen[str]:
+    command = ["distill", str(source), "--method", "lad", "--ipc", "1", "--imbalance", "4", "--arch", "convnet1-w8"]
     command += [part for name, value in FLAGS.items() for part in ("--set", f"{name}={value}")]
     command += ["--precision", "fp32", "--device", "cpu", "--quiet", "--experts", str(experts), "--out", str(out)]
     return subprocess.Popen(
@@ -309,13 +318,16 @@ def kept(experts: Path) -> dict[tuple[str, int, int], bytes]:
 def test_a_run_killed_among_experts_and_while_matching_ends_with_the_same_bits(tmp_path):
     """A real process, killed by the system without warning."""
     chance = random.Random()
-    epochs, iteration = chance.randint(1, 25), chance.randint(1, 35)
+    epochs, iteration = chance.randint(1, 18), chance.randint(1, 35)
     delays = (chance.uniform(0, 0.01), chance.uniform(0, 0.01))
     moments = f"killed after {epochs} epochs and {iteration} iterations, {delays}"
     unharmed, harmed = tmp_path / "unharmed", tmp_path / "harmed"
     banks = (tmp_path / "bank", tmp_path / "bank of the harmed")
-    finish(begin(unharmed, banks[0]))
-    kill_when(begin(harmed, banks[1]), lambda: banks[1].exists() and num_snapshots(banks[1]) >= epochs, delays[0])
+    source = write_npz(tmp_path / "pets.npz", train=pets((12, 12, 12), 1), test=pets((6, 6, 6), 2))
+    finish(begin(source, unharmed, banks[0]))
+    kill_when(
+        begin(source, harmed, banks[1]), lambda: banks[1].exists() and num_snapshots(banks[1]) >= epochs, delays[0]
+    )
     among_experts = kept(banks[1])
     assert 0 < len(among_experts) < len(kept(banks[0])), moments
     assert not (harmed / "metrics.jsonl").exists()
@@ -324,9 +336,9 @@ def test_a_run_killed_among_experts_and_while_matching_ends_with_the_same_bits(t
         metrics = harmed / "metrics.jsonl"
         return metrics.exists() and metrics.read_bytes().count(b"\n") >= iteration
 
-    kill_when(begin(harmed, banks[1], "--resume"), matched, delays[1])
+    kill_when(begin(source, harmed, banks[1], "--resume"), matched, delays[1])
     assert not (harmed / "distilled.safetensors").exists()
-    finish(begin(harmed, banks[1], "--resume"))
+    finish(begin(source, harmed, banks[1], "--resume"))
 
     first, second = load_distilled(unharmed), load_distilled(harmed)
     assert first.images.numpy().tobytes() == second.images.numpy().tobytes(), moments
