@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor
@@ -16,7 +17,6 @@ from distail.experts.representation import train_representation_epoch
 from distail.experts.spec import ClassifierSpec, ExpertNeed, ExpertSpec, RepresentationSpec
 from distail.experts.statistics import measure_statistics
 from distail.models.flat import FlatLayout
-from distail.models.network import Network
 from distail.training.training_set import TrainingSet
 
 
@@ -114,65 +114,71 @@ def whole_classifier_expert(bases: Shelf, classifiers: Shelf, spec: ClassifierSp
     return parameters
 
 
-class _RepresentationPupil:
-    """A representation expert in training."""
+@dataclass(eq=False)
+class _Pupil:
+    """An expert in training.
 
-    def __init__(self, ground: ExpertGround, spec: RepresentationSpec, expert: int, data: TrainingSet) -> None:
-        self._ground, self._spec, self._expert, self._data = ground, spec, expert, data
-        self._network = ground.network(spec.seed, expert)
-        self._initial = FlatLayout.of(self._network).flatten(self._network)
-        self._parameters: Float[Tensor, " p"] | None = None
+    Attributes:
+        initial: its parameters before training.
+        train: (parameters, number of the epoch) -> parameters after it, and its mean loss.
+    """
 
-    def train_epoch(self, shelf: Shelf, epoch: int) -> float:
-        """Trains epoch number `epoch` and keeps its result."""
-        if epoch == 0 and shelf.num_epochs(self._expert) < 0:
-            shelf.append(self._expert, 0, self._initial)
-        if self._parameters is None:
-            self._parameters = shelf.snapshot(self._expert, epoch).to(self._ground.runtime.device)
-        self._parameters, loss = train_representation_epoch(
-            self._network, self._parameters, self._data, self._spec, self._expert, epoch, self._ground.runtime
-        )
-        _require_finite(loss, self._parameters, self._expert, epoch, self._spec)
-        shelf.append(self._expert, epoch + 1, self._parameters)
-        return loss
-
-
-class _ClassifierPupil:
-    """A classifier expert in training."""
-
-    def __init__(
-        self, ground: ExpertGround, spec: ClassifierSpec, expert: int, data: TrainingSet, bases: Shelf
-    ) -> None:
-        self._ground, self._spec, self._expert = ground, spec, expert
-        backbone: Network = ground.network(spec.base.seed, expert)
-        layout = FlatLayout.of(backbone)
-        finished = bases.snapshot(expert, spec.base_epochs)
-        layout.load(backbone, finished.to(ground.runtime.device))
-        measure_statistics(backbone, data.images, len(data))
-        self._initial = finished[layout.classifier_start :]
-        self._lesson = ClassifierLesson.of(backbone, data, ground.train, spec)
-        self._parameters: Float[Tensor, " p"] | None = None
+    expert: int
+    spec: ExpertSpec
+    initial: Float[Tensor, " p"]
+    train: Callable[[Float[Tensor, " p"], int], tuple[Float[Tensor, " p"], float]]
+    device: str
+    _parameters: Float[Tensor, " p"] | None = None
 
     def train_epoch(self, shelf: Shelf, epoch: int) -> float:
         """Trains epoch number `epoch` and keeps its result."""
-        if epoch == 0 and shelf.num_epochs(self._expert) < 0:
-            shelf.append(self._expert, 0, self._initial)
+        if epoch == 0 and shelf.num_epochs(self.expert) < 0:
+            shelf.append(self.expert, 0, self.initial)
         if self._parameters is None:
-            self._parameters = shelf.snapshot(self._expert, epoch).to(self._ground.runtime.device)
-        self._parameters, loss = train_classifier_epoch(
-            self._parameters, self._lesson, self._spec, self._expert, epoch, self._ground.runtime
-        )
-        _require_finite(loss, self._parameters, self._expert, epoch, self._spec)
-        shelf.append(self._expert, epoch + 1, self._parameters)
+            self._parameters = shelf.snapshot(self.expert, epoch).to(self.device)
+        self._parameters, loss = self.train(self._parameters, epoch)
+        _require_finite(loss, self._parameters, self.expert, epoch, self.spec)
+        shelf.append(self.expert, epoch + 1, self._parameters)
         return loss
 
 
-def _pupil(
-    bank: ExpertBank, ground: ExpertGround, spec: ExpertSpec, expert: int, data: TrainingSet
-) -> _RepresentationPupil | _ClassifierPupil:
+def _pupil(bank: ExpertBank, ground: ExpertGround, spec: ExpertSpec, expert: int, data: TrainingSet) -> _Pupil:
     if isinstance(spec, ClassifierSpec):
-        return _ClassifierPupil(ground, spec, expert, data, shelf_of(bank, ground, spec.base))
-    return _RepresentationPupil(ground, spec, expert, data)
+        return _classifier_pupil(ground, spec, expert, data, shelf_of(bank, ground, spec.base))
+    return _representation_pupil(ground, spec, expert, data)
+
+
+def _representation_pupil(ground: ExpertGround, spec: RepresentationSpec, expert: int, data: TrainingSet) -> _Pupil:
+    network = ground.network(spec.seed, expert)
+
+    def train(parameters: Float[Tensor, " p"], epoch: int) -> tuple[Float[Tensor, " p"], float]:
+        return train_representation_epoch(network, parameters, data, spec, expert, epoch, ground.runtime)
+
+    initial = FlatLayout.of(network).flatten(network)
+    return _Pupil(expert, spec, initial, train, ground.runtime.device)
+
+
+def _classifier_pupil(
+    ground: ExpertGround, spec: ClassifierSpec, expert: int, data: TrainingSet, bases: Shelf
+) -> _Pupil:
+    finished = bases.snapshot(expert, spec.base_epochs)
+    lesson = _lesson(ground, spec, finished, data)
+
+    def train(parameters: Float[Tensor, " p"], epoch: int) -> tuple[Float[Tensor, " p"], float]:
+        return train_classifier_epoch(parameters, lesson, spec, expert, epoch, ground.runtime)
+
+    initial = finished[FlatLayout.of(lesson.backbone).classifier_start :]
+    return _Pupil(expert, spec, initial, train, ground.runtime.device)
+
+
+def _lesson(
+    ground: ExpertGround, spec: ClassifierSpec, finished: Float[Tensor, " p"], data: TrainingSet
+) -> ClassifierLesson:
+    """What a classifier learns on the backbone of a finished representation expert."""
+    backbone = ground.network(spec.base.seed, 0)
+    FlatLayout.of(backbone).load(backbone, finished.to(ground.runtime.device))
+    measure_statistics(backbone, data.images, len(data))
+    return ClassifierLesson.of(backbone, data, ground.train, spec)
 
 
 def _chosen(need: ExpertNeed, only: range | None) -> list[int]:

@@ -9,20 +9,15 @@ Published for balanced CIFAR-10, ConvNet-3, IPC 1/10/50: 46.8/66.6/73.8. No long
 
 from typing import ClassVar
 
-import torch
 from pydantic import Field
 
-from distail.experts.school import shelf_of, train_experts
 from distail.experts.spec import ExpertNeed, RepresentationSpec
-from distail.matching.descent import Descent, Learned, descend, synthetic_of
-from distail.matching.losses import InnerLoss
-from distail.matching.phases import RepresentationPhase
+from distail.matching.descent import Descent, synthetic_of
 from distail.matching.settings import MatchingSettings
-from distail.matching.turns import StartEpochs
 from distail.matching.work import matching_work
 from distail.methods._method import Method
 from distail.problem import Problem, Synthetic, Work
-from distail.synthetic.selection import random_choice, select_real_images
+from distail.synthetic.trajectories import experts_in_reach, match_from_random_images
 
 
 class FTD(MatchingSettings, Method):
@@ -46,8 +41,7 @@ class FTD(MatchingSettings, Method):
 
     def expert_needs(self) -> tuple[ExpertNeed, ...]:
         """GSAM experts, as far as matching can reach."""
-        last = self.max_start_epoch - 1 + self.expert_span
-        return (ExpertNeed(spec=self.experts, num_experts=self.num_experts, epochs=last),)
+        return (experts_in_reach(self, self.experts, self.max_start_epoch),)
 
     def work(self, problem: Problem) -> Work:
         """Training the experts that the bank lacks, then two passes over every step."""
@@ -59,18 +53,9 @@ class FTD(MatchingSettings, Method):
         Raises:
             DistailError: training an expert or matching diverges.
         """
+        descent = Descent("ftd", self.iterations, self, ema_decay=self.ema_decay)
         with problem.expert_bank() as bank:
-            train_experts(bank, problem.ground, self.expert_needs())
-            phase = RepresentationPhase(
-                problem=problem,
-                settings=self,
-                shelf=shelf_of(bank, problem.ground, self.experts),
-                starts=StartEpochs(0, self.max_start_epoch),
-                loss=InnerLoss.plain(),
-                unrolled=True,
+            learned = match_from_random_images(
+                problem, bank, self.experts, self.max_start_epoch, descent, unrolled=True
             )
-            images = select_real_images(problem, random_choice(problem)).images.to(problem.runtime.device)
-            start = Learned(images, None, torch.tensor(self.initial_learning_rate, device=images.device))
-            descent = Descent("ftd", self.iterations, self, ema_decay=self.ema_decay)
-            learned = descend(problem, descent, start, lambda s, i: [(1.0, phase(s, i))])
         return synthetic_of(problem, learned)

@@ -10,24 +10,20 @@ Published for balanced CIFAR-10, ConvNet-3, IPC 1/10/50: 48.5/66.4/72.6; for Ima
 
 from typing import ClassVar
 
-import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from distail.experts.school import shelf_of, train_experts
+from distail.experts.school import shelf_of
 from distail.experts.spec import ExpertNeed, RepresentationSpec
-from distail.matching.descent import Descent, Learned, descend, synthetic_of
-from distail.matching.losses import InnerLoss
-from distail.matching.phases import RepresentationPhase
+from distail.matching.descent import Descent, Learned, synthetic_of
 from distail.matching.settings import MatchingSettings
-from distail.matching.turns import StartEpochs
 from distail.matching.work import matching_work
 from distail.methods._method import Method
 from distail.models.saved import batch_logits
 from distail.problem import Problem, Synthetic, Work
 from distail.synthetic.initial import network_with
-from distail.synthetic.selection import random_choice, select_real_images
+from distail.synthetic.trajectories import experts_in_reach, match_from_random_images
 
 
 class TESLA(MatchingSettings, Method):
@@ -53,8 +49,7 @@ class TESLA(MatchingSettings, Method):
 
     def expert_needs(self) -> tuple[ExpertNeed, ...]:
         """Plain experts, as far as matching can reach."""
-        last = self.max_start_epoch - 1 + self.expert_span
-        return (ExpertNeed(spec=self.experts, num_experts=self.num_experts, epochs=last),)
+        return (experts_in_reach(self, self.experts, self.max_start_epoch),)
 
     def work(self, problem: Problem) -> Work:
         """Training the experts that the bank lacks, then two passes over every step."""
@@ -70,23 +65,19 @@ class TESLA(MatchingSettings, Method):
         def answers(images: Float[Tensor, "n c h w"], parameters: Float[Tensor, " p"]) -> Float[Tensor, "n k"]:
             return batch_logits(network_with(problem, parameters), images)
 
+        descent = Descent("tesla", self.iterations, self)
         with problem.expert_bank() as bank:
-            train_experts(bank, problem.ground, self.expert_needs())
-            shelf = shelf_of(bank, problem.ground, self.experts)
-            phase = RepresentationPhase(
-                problem=problem,
-                settings=self,
-                shelf=shelf,
-                starts=StartEpochs(0, self.max_start_epoch),
-                loss=InnerLoss.plain(),
+            learned = match_from_random_images(
+                problem,
+                bank,
+                self.experts,
+                self.max_start_epoch,
+                descent,
+                unrolled=False,
                 labels_by=answers if self.soft_labels else None,
             )
-            images = select_real_images(problem, random_choice(problem)).images.to(problem.runtime.device)
-            start = Learned(images, None, torch.tensor(self.initial_learning_rate, device=images.device))
-            learned = descend(
-                problem, Descent("tesla", self.iterations, self), start, lambda s, i: [(1.0, phase(s, i))]
-            )
             if self.soft_labels:
+                shelf = shelf_of(bank, problem.ground, self.experts)
                 last = shelf.snapshot(0, self.expert_needs()[0].epochs)
                 learned = Learned(learned.images, answers(learned.images, last), learned.learning_rate)
         return synthetic_of(problem, learned)

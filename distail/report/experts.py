@@ -17,17 +17,22 @@ from distail.report.names import one_line
 def experts_table(kinds: Sequence[Kind]) -> Table:
     """One line for each kind of experts on each data set."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for head in ("key", "data", "network", "kind", "trained by", "experts", "size", "for methods"):
-        table.add_column(head, justify="right" if head == "size" else "left", overflow="fold")
+    table.add_column("key", no_wrap=True)
+    table.add_column("data")
+    table.add_column("network")
+    table.add_column("trained", min_width=len("representation,"))
+    table.add_column("experts", min_width=len("100 × 100"))
+    table.add_column("size", justify="right", no_wrap=True)
+    table.add_column("for methods")
     for kind in kinds:
         source = one_line(Path(kind.source).name or kind.source)
+        counted = sorted(Counter(kind.epochs).items())
         cells = (
             kind.key[:8],
-            f"{source} {kind.data_sha256[:6]}, {kind.preprocessing}",
+            f"{source} ({kind.data_sha256[:6]}), {kind.preprocessing}",
             kind.architecture,
-            kind.kind,
-            training_in_words(kind),
-            ", ".join(f"{count} × {epochs} epochs" for epochs, count in sorted(Counter(kind.epochs).items())),
+            f"{kind.kind}, {training_in_words(kind)}",
+            ", ".join(f"{count} × {epochs}" for epochs, count in counted) + " epochs",
             f"{kind.num_bytes / 1e6:,.1f} MB",
             ", ".join(kind.usable_by) or "with --set",
         )

@@ -14,7 +14,7 @@ from distail.models.architecture import check_architecture
 from distail.recipe import Recipe
 from tests.cli.calling import NETWORK, assert_clear_refusal, call, contents, succeed
 
-FILES = {"manifest.json", "recipe.yaml", "metrics.jsonl", "distilled.safetensors", "images.png"} | {
+FILES = {"experts", "manifest.json", "recipe.yaml", "metrics.jsonl", "distilled.safetensors", "images.png"} | {
     "demo.png",
     "evaluation.json",
     "evaluation.txt",
@@ -29,7 +29,9 @@ def brief(monkeypatch):
         "references": ["random", "full"],
         "train": {"epochs": 1},
     }
-    changes = {"settings": {"iterations": 2, "real_batch": 4}, "images_per_class": 1, "architecture": NETWORK}
+    few = ("steps", "classifier_steps", "max_start_epoch", "expert_epochs", "classifier_epochs", "expert_span")
+    settings = {"iterations": 2, "num_experts": 1, "num_label_experts": 1, **dict.fromkeys(few, 1)}
+    changes = {"settings": settings, "images_per_class": 1, "architecture": NETWORK}
     monkeypatch.setattr("distail.cli.demo.RECIPE", {**RECIPE, **changes, "evaluation": evaluation})
 
 
@@ -46,9 +48,11 @@ def test_the_real_recipe_is_possible():
 
 def test_the_story_is_told_and_kept(brief):
     shown = succeed("demo", "--out", "shown")
-    first, second, third = (shown.flat.index(mark) for mark in ("1. scikit-learn", "2. Distilling", "3. Scores on"))
+    first, second, third = (
+        shown.flat.index(mark) for mark in ("1. scikit-learn", "2. Training experts", "3. Scores on")
+    )
     assert first < second < third
-    for words in ("made long-tailed", "random images", "whole training set", "distilled (dm)", "Done in"):
+    for words in ("made long-tailed", "random images", "whole training set", "distilled (lad)", "Done in"):
         assert words in shown.flat
     assert {path.name for path in Path("shown").iterdir()} == FILES
     for picture in ("demo.png", "images.png"):

@@ -208,8 +208,8 @@ def test_batch_normalisation_stands_on_measured_statistics(tmp_path):
     """A snapshot keeps no running statistics; those of a new network would make features of another scale."""
     the_ground, bank = ground(architecture="convnet2-w8-batch", counts=(30, 20)), ExpertBank(tmp_path)
     train_experts(bank, the_ground, [need(on(), 1)])
-    pupil = school._pupil(bank, the_ground, on(), 0, the_ground.training_set())
-    backbone = pupil._lesson.backbone
+    finished = bank.shelf(the_ground.identity(on().base)).snapshot(0, on().base_epochs)
+    backbone = school._lesson(the_ground, on(), finished, the_ground.training_set()).backbone
     assert not backbone.training
     features = backbone.features(the_ground.preprocessing.apply(the_ground.train.images))
     backbone.train()
