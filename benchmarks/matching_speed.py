@@ -22,7 +22,7 @@ import torch
 
 from distail.artifact import write_json
 from distail.data.augment import DSA
-from distail.matching import FlatNetwork, InnerLoss, Steps, match_classifier, match_trajectory
+from distail.matching import FlatNetwork, InnerLoop, InnerLoss, Steps, match_classifier, match_trajectory
 from distail.matching import backbone as backbone_module
 from distail.matching.plain import match_classifier_plainly, match_trajectory_plainly
 from distail.models import build_network, fused
@@ -102,11 +102,13 @@ def _measure(variant: str, ipc: int, num_steps: int) -> dict[str, float]:
 
     def phase1(count: int) -> None:
         steps = Steps.draw(len(images), count, batch, IMAGE, augment, torch_generator(0, "steps"))
-        whole(network, images, labels, rate, start, target, steps, dam, augment=augment, matched="backbone")
+        loop = InnerLoop(images, labels, rate, steps, augment, dam)
+        whole(network, loop, start, target, matched="backbone")
 
     def phase2(count: int) -> None:
         steps = Steps.draw(len(images), count, batch, IMAGE, augment, torch_generator(0, "steps"))
-        last(network, images, labels, rate, start, target_of_classifier, steps, InnerLoss.plain(), augment=augment)
+        loop = InnerLoop(images, labels, rate, steps, augment, InnerLoss.plain())
+        last(network, loop, start, target_of_classifier)
 
     before = _peak_bytes()
     for phase in (phase1, phase2):

@@ -2,7 +2,8 @@
 
     network = FlatNetwork(problem.network("architecture"), problem.runtime)
     steps = Steps.draw(len(images), 80, 100, problem.train.image_shape, augment, generator)
-    found = match_trajectory(network, images, logits, rate, start, target, steps, InnerLoss.plain(), augment=augment)
+    loop = InnerLoop(images, logits, rate, steps, augment, InnerLoss.plain())
+    found = match_trajectory(network, loop, start, target)
     images -= image_lr * found.images
 
 `match_trajectory` trains the whole network (MTT, TESLA, FTD, DATM, the first phase of LAD), `match_classifier` only
@@ -19,11 +20,12 @@ from distail.matching.functional import FlatNetwork
 from distail.matching.losses import InnerLoss
 from distail.matching.plain import match_classifier_plainly, match_trajectory_plainly
 from distail.matching.steps import Step, Steps
-from distail.matching.sweep import MatchingGradients
+from distail.matching.sweep import InnerLoop, MatchingGradients
 from distail.matching.trajectory import match_trajectory
 
 __all__ = [
     "FlatNetwork",
+    "InnerLoop",
     "InnerLoss",
     "MatchingGradients",
     "Step",

@@ -14,10 +14,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from distail.data.augment import DSA
 from distail.matching.functional import FlatNetwork
 from distail.matching.losses import InnerLoss
-from distail.matching.steps import Steps
 from distail.matching.sweep import InnerLoop, MatchingGradients, sweep
 from distail.matching.trainable import (
     DirectionalGradients,
@@ -33,15 +31,10 @@ from distail.matching.trainable import (
 
 def match_classifier(
     network: FlatNetwork,
-    images: Float[Tensor, "n c h w"],
-    targets: Float[Tensor, "n k"] | Int64[Tensor, " n"],
-    learning_rate: Float[Tensor, ""],
+    loop: InnerLoop,
     start: Float[Tensor, " p"],
     target: Float[Tensor, " p"],
-    steps: Steps,
-    loss: InnerLoss,
     *,
-    augment: DSA,
     unrolled: bool = False,
 ) -> MatchingGradients:
     """How the synthetic set should change so that a classifier trained on it comes closer to the expert's.
@@ -50,20 +43,14 @@ def match_classifier(
 
     Args:
         network: the expert's architecture.
-        images: the synthetic set, in preprocessed space, on the device.
-        targets: label logits, or class indices.
-        learning_rate: η of the student's steps, on the device.
+        loop: what the student trains on, and how; LAD takes plain cross-entropy.
         start, target: parameters of the whole network at two snapshots of a classifier expert, on the device and of
             the images' type; the target's backbone is not read.
-        steps: the student's batches and augmentations.
-        loss: what the student minimises; LAD takes plain cross-entropy.
-        augment: what `steps` was drawn from.
         unrolled: the exact gradient through all steps; else TESLA's, which LAD takes.
 
     Raises:
         DistailError: start equals target in the classifier, or is not finite.
     """
-    loop = InnerLoop(images, targets, learning_rate, steps, augment, loss)
     first = network.classifier_start
     return sweep(FrozenBackbone(network, start), loop, start[first:], target[first:], None, unrolled)
 

@@ -21,7 +21,7 @@ from distail.matching.losses import InnerLoss
 from distail.matching.plain import match_classifier_plainly, match_trajectory_plainly
 from distail.matching.settings import MatchingSettings
 from distail.matching.steps import Steps
-from distail.matching.sweep import MatchingGradients
+from distail.matching.sweep import InnerLoop, MatchingGradients
 from distail.matching.trajectory import Matched, match_trajectory
 from distail.matching.turns import StartEpochs, expert_turn
 from distail.problem import Problem
@@ -67,22 +67,11 @@ class RepresentationPhase:
         targets = targets_of(self.problem, learned)
         if self.labels_by is not None:
             targets = self.labels_by(learned.images, target)
-        augment = DSA(strategy=self.settings.augmentation)
-        steps = draw_steps(self.problem, self.settings, self.settings.steps, "representation", iteration)
-        match = match_trajectory if self.settings.engine == "fast" else match_trajectory_plainly
-        return match(
-            self._network,
-            learned.images,
-            targets,
-            learned.learning_rate,
-            start,
-            target,
-            steps,
-            self.loss,
-            augment=augment,
-            matched=self.matched,
-            unrolled=self.unrolled,
+        loop = inner_loop(
+            self.problem, self.settings, learned, targets, self.loss, self.settings.steps, "representation", iteration
         )
+        match = match_trajectory if self.settings.engine == "fast" else match_trajectory_plainly
+        return match(self._network, loop, start, target, matched=self.matched, unrolled=self.unrolled)
 
     def _snapshot(self, expert: int, epoch: int) -> Float[Tensor, " p"]:
         return self.shelf.snapshot(expert, epoch).to(self.problem.runtime.device)
@@ -120,17 +109,9 @@ class ClassifierPhase:
         """The loss and gradients of one iteration."""
         expert = expert_turn(self.problem, "classifier", iteration, self.num_experts)
         match = match_classifier if self.settings.engine == "fast" else match_classifier_plainly
-        return match(
-            self._network,
-            learned.images,
-            targets_of(self.problem, learned),
-            learned.learning_rate,
-            self._snapshot(expert, 0),
-            self._snapshot(expert, self.settings.expert_span),
-            draw_steps(self.problem, self.settings, self.steps, "classifier", iteration),
-            self.loss,
-            augment=DSA(strategy=self.settings.augmentation),
-        )
+        targets = targets_of(self.problem, learned)
+        loop = inner_loop(self.problem, self.settings, learned, targets, self.loss, self.steps, "classifier", iteration)
+        return match(self._network, loop, self._snapshot(expert, 0), self._snapshot(expert, self.settings.expert_span))
 
     def _snapshot(self, expert: int, epoch: int) -> Float[Tensor, " p"]:
         whole = whole_classifier_expert(self.bases, self.shelf, self.spec, expert, epoch)
@@ -145,9 +126,20 @@ def targets_of(problem: Problem, learned: Learned) -> Float[Tensor, "n k"] | Int
     return labels.to(learned.images.device)
 
 
-def draw_steps(problem: Problem, settings: MatchingSettings, count: int, purpose: str, iteration: int) -> Steps:
-    """Batches and augmentations of one iteration's student."""
-    num_images = problem.num_classes * problem.images_per_class
+def inner_loop(
+    problem: Problem,
+    settings: MatchingSettings,
+    learned: Learned,
+    targets: Float[Tensor, "n k"] | Int64[Tensor, " n"],
+    loss: InnerLoss,
+    num_steps: int,
+    purpose: str,
+    iteration: int,
+) -> InnerLoop:
+    """What one iteration's student trains on, with its batches and augmentations drawn."""
     generator = problem.generator("inner loop", purpose, iteration)
     augment = DSA(strategy=settings.augmentation)
-    return Steps.draw(num_images, count, settings.batch_size, problem.train.image_shape, augment, generator)
+    steps = Steps.draw(
+        len(learned.images), num_steps, settings.batch_size, problem.train.image_shape, augment, generator
+    )
+    return InnerLoop(learned.images, targets, learned.learning_rate, steps, augment, loss)

@@ -11,29 +11,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from distail.data.augment import DSA
 from distail.matching.functional import FlatNetwork
-from distail.matching.losses import InnerLoss
-from distail.matching.steps import Step, Steps
+from distail.matching.steps import Step
 from distail.matching.sweep import InnerLoop, MatchingGradients, masked, scale_of
 from distail.matching.trajectory import Matched, matched_parameters
 
 
 def match_trajectory_plainly(
     network: FlatNetwork,
-    images: Float[Tensor, "n c h w"],
-    targets: Float[Tensor, "n k"] | Int64[Tensor, " n"],
-    learning_rate: Float[Tensor, ""],
+    loop: InnerLoop,
     start: Float[Tensor, " p"],
     target: Float[Tensor, " p"],
-    steps: Steps,
-    loss: InnerLoss,
     *,
-    augment: DSA,
     matched: Matched = "all",
     unrolled: bool = False,
 ) -> MatchingGradients:
@@ -42,7 +35,6 @@ def match_trajectory_plainly(
     Raises:
         DistailError: start equals target in the matched parameters, or is not finite.
     """
-    loop = InnerLoop(images, targets, learning_rate, steps, augment, loss)
     mask = matched_parameters(network, matched, start.device)
     match = _unrolled if unrolled else _tesla
     return match(_Student(network, loop, None), start.detach(), target.detach(), mask)
@@ -50,15 +42,10 @@ def match_trajectory_plainly(
 
 def match_classifier_plainly(
     network: FlatNetwork,
-    images: Float[Tensor, "n c h w"],
-    targets: Float[Tensor, "n k"] | Int64[Tensor, " n"],
-    learning_rate: Float[Tensor, ""],
+    loop: InnerLoop,
     start: Float[Tensor, " p"],
     target: Float[Tensor, " p"],
-    steps: Steps,
-    loss: InnerLoss,
     *,
-    augment: DSA,
     unrolled: bool = False,
 ) -> MatchingGradients:
     """Like `match_classifier`, argument by argument, except that the distance is over all parameters: a target with
@@ -67,7 +54,6 @@ def match_classifier_plainly(
     Raises:
         DistailError: start equals target, or is not finite.
     """
-    loop = InnerLoop(images, targets, learning_rate, steps, augment, loss)
     trained = torch.arange(network.size, device=start.device) >= network.classifier_start
     match = _unrolled if unrolled else _tesla
     return match(_Student(network, loop, trained), start.detach(), target.detach(), None)

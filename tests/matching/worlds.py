@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from distail.data.augment import DSA
-from distail.matching import FlatNetwork, InnerLoss, MatchingGradients, Steps
+from distail.matching import FlatNetwork, InnerLoop, InnerLoss, MatchingGradients, Steps
 from distail.models import Network, build_network
 from distail.models.flat import FlatLayout
 from distail.runtime import Runtime
@@ -87,18 +87,8 @@ class World:
     augment: DSA
 
     def match(self, function: Any, **options: Any) -> MatchingGradients:
-        return function(
-            self.network,
-            self.images,
-            self.targets,
-            self.learning_rate,
-            self.start,
-            self.target,
-            self.steps,
-            self.loss,
-            augment=self.augment,
-            **options,
-        )
+        loop = InnerLoop(self.images, self.targets, self.learning_rate, self.steps, self.augment, self.loss)
+        return function(self.network, loop, self.start, self.target, **options)
 
     def with_(self, **changes: Any) -> World:
         return replace(self, **changes)
