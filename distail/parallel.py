@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import pairwise
 from threading import Barrier
 from typing import TypeVar
 
@@ -27,7 +28,8 @@ def map_chunks(
     """`function` of consecutive parts of a batch, computed side by side on the CPU; results in order.
 
     The parts depend on `num_images` and `chunk_images` alone, and each is computed by one thread, so sums over them in
-    order are the same bits on any number of threads. A small batch is cut in halves for the sake of two threads.
+    order are the same bits on any number of threads. Parts are alike in size and even in number, so that two threads
+    end together.
     Grad mode and autocast are those of new threads: `function` sets its own.
 
     Args:
@@ -40,8 +42,9 @@ def map_chunks(
         return []
     if device != "cpu":
         return [function(slice(0, num_images))]
-    size = min(chunk_images, -(-num_images // 2))
-    parts = [slice(start, min(start + size, num_images)) for start in range(0, num_images, size)]
+    count = min(2 * -(-num_images // (2 * chunk_images)), num_images)
+    edges = [number * num_images // count for number in range(count + 1)]
+    parts = [slice(start, stop) for start, stop in pairwise(edges)]
     threads = torch.get_num_threads()
     if threads == 1:
         return [function(part) for part in parts]

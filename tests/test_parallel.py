@@ -32,8 +32,9 @@ def test_parts_do_not_depend_on_the_number_of_threads():
         cuts.append([bounds(num_images, 7) for num_images in range(20)])
     torch.set_num_threads(1)
     assert cuts[0] == cuts[1] == cuts[2]
-    assert cuts[0][15] == [(0, 7), (7, 14), (14, 15)]
+    assert cuts[0][15] == [(0, 3), (3, 7), (7, 11), (11, 15)]  # alike in size, and even in number
     assert cuts[0][6] == [(0, 3), (3, 6)]  # a small batch has work for two threads
+    assert cuts[0][1] == [(0, 1)]
 
 
 def test_results_come_in_order_even_if_the_first_part_is_the_slowest(threads):
@@ -81,12 +82,12 @@ def test_an_error_in_a_part_is_the_callers_error(threads):
         return part.start
 
     with pytest.raises(ValueError, match="the second part"):
-        map_chunks(function, 9, chunk_images=3)
-    assert map_chunks(lambda part: part.start, 9, chunk_images=3) == [0, 3, 6]  # the pool has survived
+        map_chunks(function, 12, chunk_images=3)
+    assert map_chunks(lambda part: part.start, 12, chunk_images=3) == [0, 3, 6, 9]  # the pool has survived
 
 
 def test_a_worker_may_call_it_again(threads):
     def outer(part: slice) -> list[int]:
         return map_chunks(lambda inner: inner.start, 4, chunk_images=2)
 
-    assert map_chunks(outer, 6, chunk_images=2) == [[0, 2]] * 3
+    assert map_chunks(outer, 8, chunk_images=2) == [[0, 2]] * 4
