@@ -35,11 +35,14 @@ def main() -> None:
     source = str(Path(os.environ["DISTAIL_DATA"]) / "cifar10")
     data = DataRecipe(source=source, imbalance=arguments.imbalance)
     settings: dict[str, object] = {}
+    preprocessing = "normalize"
+    evaluation = EvaluationRecipe(seeds=arguments.seeds, train=TrainRecipe(epochs=arguments.epochs))
     if arguments.method == "full":
         distilled: DistilledSet = real_images_as_set(load_training_images(data).images)
     else:
         recipe = _recipe(arguments, data)
-        settings = recipe.settings
+        settings, preprocessing, data = recipe.settings, recipe.preprocessing, recipe.data
+        evaluation = recipe.evaluation or evaluation
         distilled = distill(
             recipe,
             out=arguments.runs / arguments.name,
@@ -49,7 +52,7 @@ def main() -> None:
         )
     result = score(
         distilled,
-        EvaluationRecipe(seeds=arguments.seeds, train=TrainRecipe(epochs=arguments.epochs)),
+        evaluation,
         test=source,
         precision=arguments.precision,
         progress=PlainProgress(),
@@ -59,12 +62,13 @@ def main() -> None:
     write_json(
         RESULTS / f"{arguments.name}.json",
         {
-            "data": f"CIFAR-10-LT, imbalance {arguments.imbalance:g}, JPEG quality 75 copy",
+            "data": f"CIFAR-10-LT, imbalance {data.imbalance:g}, JPEG quality 75 copy",
+            "preprocessing": preprocessing,
             "method": arguments.method,
             "settings": settings,
             "images": len(distilled),
             "labels": result.of("distilled")[0].labels,
-            "epochs": arguments.epochs,
+            "epochs": evaluation.train.epochs,
             "selection": "last epoch",
             "scores": summary,
             "per_class": [asdict(value) for value in result.per_class()],
@@ -72,7 +76,7 @@ def main() -> None:
             "distill_seconds": facts.get("distill_seconds"),
             "distill_peak_memory_bytes": facts.get("peak_memory_bytes"),
             "train_seconds": [student.train_seconds for student in result.students],
-            "seeds": list(range(arguments.seeds)),
+            "seeds": list(range(evaluation.seeds)),
             **{key: result.provenance[key] for key in ("versions", "hardware", "precision", "threads", "written")},
         },
     )
@@ -86,7 +90,7 @@ def _recipe(arguments: argparse.Namespace, data: DataRecipe) -> Recipe:
     else:
         built_in = built_in_recipe(arguments.method)
         recipe = built_in.model_copy(update={"data": built_in.data.model_copy(update={"source": data.source})})
-        recipe = recipe.model_copy(update={"settings": {**recipe.settings, **own}, "evaluation": None})
+        recipe = recipe.model_copy(update={"settings": {**recipe.settings, **own}})
     return recipe.model_copy(update={"precision": arguments.precision})
 
 

@@ -153,7 +153,7 @@ def find_built_in(text: str) -> BuiltIn | None:
     Raises:
         DistailError: it is neither.
     """
-    if Path(text).exists():
+    if Path(text).is_file():
         return None
     if not (found := _find(text)):
         raise DistailError(

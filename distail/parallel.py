@@ -1,11 +1,12 @@
 """Sharing the images of a batch among CPU threads, each of which computes its part from end to end.
 
-Two threads that each take half of the images do more than two threads that share every layer: nothing waits at the
-end of a layer, and a small part of the batch stays in the cache from one layer to the next.
+Nothing waits at the end of a layer, a small part of the batch stays in the cache from one layer to the next, and the
+memory of activations does not grow with the batch. That is where it gains most: on large batches.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -65,3 +66,8 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     list(pool.map(lambda _: None, range(threads)))
     torch.set_num_threads(threads)
     return pool
+
+
+# Threads do not survive a fork, so a child that inherited a pool would wait for it for ever.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)

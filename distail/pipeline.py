@@ -60,12 +60,14 @@ def distill(
     recipe = resolved(recipe)
     folder = RunFolder(out) if out is not None else None
     if folder:
-        folder.require_usable(recipe, resume=resume)
+        flexible = method.iterations_stand_alone
+        folder.require_usable(recipe, resume=resume, more_iterations=flexible)
         if folder.is_complete and training is None:
             return load_distilled(folder.path)
     in_memory = training is not None
     training = training or load_training_images(recipe.data, progress)
-    checkpoint = FileCheckpoint(folder) if folder else NoCheckpoint()
+    limit = getattr(method, "iterations", None)
+    checkpoint = FileCheckpoint(folder, max_iterations=limit) if folder else NoCheckpoint()
     bank = None if experts is None and folder is None else ExpertBank(experts)
     problem = pose(recipe, training, progress=progress, checkpoint=checkpoint, experts=bank)
     if folder:
@@ -73,7 +75,7 @@ def distill(
     require_memory(problem, method)
     if folder:
         # Bad data or too large a request should not leave a half-made folder behind, so it is claimed only now.
-        folder.begin(recipe, training.images.content_hash, resume=resume)
+        folder.begin(recipe, training.images.content_hash, resume=resume, more_iterations=flexible)
         if folder.is_complete:
             return load_distilled(folder.path)
         if resume:

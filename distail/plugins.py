@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -55,6 +56,19 @@ def class_in_module(module_name: str, base: type[T], what: str) -> type[T]:
             f"extends distail.{base.__name__}."
         )
     return found[0]
+
+
+def source_hash(name: str) -> str | None:
+    """SHA-256 of a module's source file; None where `name` is no module from outside, or has no source."""
+    if not is_module(name):
+        return None
+    try:
+        found = importlib.util.find_spec(name)
+    except ModuleNotFoundError:  # a dot in the name of something else, such as a timm model
+        return None
+    if found is None or found.origin is None or not Path(found.origin).is_file():
+        return None
+    return hashlib.sha256(Path(found.origin).read_bytes()).hexdigest()
 
 
 def _search_working_folder() -> None:

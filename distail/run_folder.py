@@ -42,8 +42,13 @@ class RunFolder:
         """Whether the set has been made."""
         return self.manifest.exists() and self.distilled.exists() and read_json(self.manifest)["status"] == "complete"
 
-    def require_usable(self, recipe: Recipe, *, resume: bool) -> None:
+    def require_usable(self, recipe: Recipe, *, resume: bool, more_iterations: bool = False) -> None:
         """Refuses a folder that this recipe must not write to; touches nothing.
+
+        Args:
+            recipe: what is asked for.
+            resume: whether a run that is there may be taken up.
+            more_iterations: whether it may be taken up for another number of iterations, if it is not finished.
 
         Raises:
             DistailError: the folder holds foreign files, another run, or with `resume` a run under other settings.
@@ -58,24 +63,27 @@ class RunFolder:
                 f"{self.path} holds another run. Choose another --out, or pass --resume to go on with that one; "
                 "nothing was touched."
             )
-        _require_same(load_recipe(self.recipe), recipe, self.path, finished=self.is_complete)
+        _require_same(
+            load_recipe(self.recipe), recipe, self.path, more_iterations=more_iterations and not self.is_complete
+        )
 
-    def begin(self, recipe: Recipe, data_sha256: str, *, resume: bool) -> None:
+    def begin(self, recipe: Recipe, data_sha256: str, *, resume: bool, more_iterations: bool = False) -> None:
         """Claims the folder for this recipe on these data, or takes up the run in it.
 
         Raises:
             DistailError: as `require_usable`, or the run in the folder was begun on other data, or no folder can be
                 made there.
         """
-        self.require_usable(recipe, resume=resume)
+        self.require_usable(recipe, resume=resume, more_iterations=more_iterations)
         if self.manifest.exists():
             if read_json(self.manifest).get("data_sha256", data_sha256) != data_sha256:
                 raise DistailError(
                     f"{self.path} holds a run on other images: the data have changed since it began. Restore them, or "
                     "choose another --out."
                 )
-            if load_recipe(self.recipe) != recipe:
-                write_text(self.recipe, recipe.to_yaml())
+            there = load_recipe(self.recipe)
+            if there.settings != recipe.settings:
+                write_text(self.recipe, there.model_copy(update={"settings": recipe.settings}).to_yaml())
             return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -103,8 +111,11 @@ def unused_path(path: Path) -> Path:
 class FileCheckpoint:
     """Keeps a method's latest state in the run folder, at most once every few seconds."""
 
-    def __init__(self, folder: RunFolder, interval_s: float | None = None) -> None:
+    def __init__(
+        self, folder: RunFolder, interval_s: float | None = None, *, max_iterations: int | None = None
+    ) -> None:
         self._path = folder.checkpoint
+        self._limit = max_iterations
         self._interval_s = CHECKPOINT_INTERVAL_S if interval_s is None else interval_s
         self._last = self._begun = time.monotonic()
         self._seconds_before = 0.0
@@ -115,10 +126,20 @@ class FileCheckpoint:
         return self._seconds_before + time.monotonic() - self._begun
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """The state of a killed run, or None."""
+        """The state of a killed run, or None.
+
+        Raises:
+            DistailError: more iterations have been done than the run is now asked for.
+        """
         if not self._path.exists():
             return None
         content = read_tensors(self._path, _CHECKPOINT)
+        done = content.header["values"].get("iteration", 0)
+        if self._limit is not None and done > self._limit:
+            raise DistailError(
+                f"The run has done {done} iterations already, and {self._limit} are asked for. Resume it with "
+                f"--set iterations={done} or more, or choose another --out."
+            )
         self._seconds_before = content.header["seconds"]
         return content.tensors, content.header["values"]
 
@@ -164,14 +185,11 @@ class MetricsLog:
         write_text(self._path, "".join(line + "\n" for line in kept))
 
 
-def _require_same(there: Recipe, asked: Recipe, path: Path, *, finished: bool) -> None:
-    """Refuses to resume a run under a recipe that would make another set; scoring may differ.
-
-    An unfinished run may go on for more or fewer iterations, as each is the same whatever their number.
-    """
+def _require_same(there: Recipe, asked: Recipe, path: Path, *, more_iterations: bool) -> None:
+    """Refuses to resume a run under a recipe that would make another set; scoring may differ."""
     ignored = {"evaluation", "test"}
     before, after = there.model_dump(exclude=ignored), asked.model_dump(exclude=ignored)
-    if not finished:
+    if more_iterations:
         for recipe in (before, after):
             recipe["settings"] = {key: value for key, value in recipe["settings"].items() if key != "iterations"}
     changed = [f"{key} ({before[key]} there, {after[key]} asked)" for key in before if before[key] != after[key]]

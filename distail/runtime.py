@@ -56,18 +56,20 @@ class Runtime:
 def resolve_runtime(device: DeviceName = "auto", precision: PrecisionName = "auto") -> Runtime:
     """Picks the best device and precision this machine has, or checks the ones asked for.
 
+    On the CPU the process is told to keep the memory of freed tensors for the next ones, which is much faster.
     'auto' precision is bf16 where the hardware multiplies it natively: committed benchmarks show the same accuracy
     within noise at about twice the speed.
 
     Raises:
         DistailError: the device is not available here.
     """
-    _keep_freed_memory()
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto":
         device = "cuda" if available["cuda"] else "mps" if available["mps"] else "cpu"
     if not available[device]:
         raise DistailError(f"Device '{device}' is not available on this machine. Use --device auto or --device cpu.")
+    if device == "cpu":
+        _keep_freed_memory()
     if precision == "auto":
         precision = "bf16" if _has_fast_bf16(device) else "fp32"
     return Runtime(device, precision)

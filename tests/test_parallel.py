@@ -1,3 +1,5 @@
+import os
+import signal
 import threading
 import time
 
@@ -91,3 +93,22 @@ def test_a_worker_may_call_it_again(threads):
         return map_chunks(lambda inner: inner.start, 4, chunk_images=2)
 
     assert map_chunks(outer, 8, chunk_images=2) == [[0, 2]] * 4
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:This process")
+def test_a_forked_child_makes_its_own_threads():
+    torch.set_num_threads(2)
+    map_chunks(lambda part: part, 8)  # the parent has a pool now
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if map_chunks(lambda part: part.start, 4, chunk_images=2) == [0, 2] else 1)
+    torch.set_num_threads(1)
+    for _ in range(200):
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            assert os.waitstatus_to_exitcode(status) == 0
+            return
+        time.sleep(0.05)
+    os.kill(child, signal.SIGKILL)
+    pytest.fail("the child waits for threads that it does not have")

@@ -269,3 +269,16 @@ def test_unused_path_overwrites_nothing(tmp_path):
         free.write_text("")
         names.append(free.name)
     assert names == ["evaluation.json", "evaluation-2.json", "evaluation-3.json"]
+
+
+def test_an_unfinished_run_may_go_on_for_more_iterations_but_not_for_fewer_than_are_done(tmp_path):
+    folder, more = RunFolder(tmp_path), changed(settings={"a": 1, "iterations": 9})
+    folder.begin(RECIPE, DATA, resume=False)
+    with pytest.raises(DistailError, match="other settings"):
+        folder.begin(more, DATA, resume=True)
+    folder.begin(more, DATA, resume=True, more_iterations=True)
+    assert load_recipe(folder.recipe).settings == {"a": 1, "iterations": 9}
+    FileCheckpoint(folder, interval_s=0.0).save({"images": torch.ones(2)}, {"iteration": 5})
+    assert FileCheckpoint(folder, max_iterations=5).load() is not None
+    with pytest.raises(DistailError, match=r"done 5 iterations already, and 4 .*--set iterations=5 or more"):
+        FileCheckpoint(folder, max_iterations=4).load()

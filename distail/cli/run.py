@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from distail.cli.distill import default_folder, make
-from distail.cli.options import Output
+from distail.cli.options import Output, Repeatable, parse_settings
 
 if TYPE_CHECKING:
     from distail.catalog import BuiltIn
@@ -21,6 +21,7 @@ def run(
     out: Path | None = None,
     source: str | None = None,
     test: str | None = None,
+    set: Annotated[tuple[str, ...], Repeatable] = (),
     experts: Path | None = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
     output: Output = Output(),
@@ -38,6 +39,8 @@ def run(
         Where the data are, if not where the recipe says.
     test
         Where the test images are, if not where the recipe says.
+    set
+        NAME=VALUE of a hyper-parameter to change; may be repeated.
     experts
         Folder of experts, for methods that imitate some; here in `experts` when omitted.
     resume
@@ -50,6 +53,8 @@ def run(
     loaded = named.recipe if named else load_recipe(recipe)
     if source:
         loaded = loaded.model_copy(update={"data": loaded.data.model_copy(update={"source": source})})
+    if set:
+        loaded = loaded.model_copy(update={"settings": {**loaded.settings, **parse_settings(set)}})
     if test:
         loaded = loaded.model_copy(update={"test": test})
     folder = out or (Path("runs") / named.name if named else default_folder(loaded))

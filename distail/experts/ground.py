@@ -12,6 +12,7 @@ from distail.data.image_set import ImageSet
 from distail.data.preprocess import Preprocessing
 from distail.experts.spec import ExpertSpec
 from distail.models import Network, build_network
+from distail.plugins import source_hash
 from distail.progress import Progress, SilentProgress
 from distail.runtime import Runtime, available_memory_bytes
 from distail.seeding import derive_seed
@@ -40,7 +41,7 @@ class ExpertGround:
 
     def identity(self, spec: ExpertSpec) -> dict[str, Any]:
         """Everything that decides a snapshot beside the expert's number and the epoch, as JSON values."""
-        return {
+        identity = {
             "format": FORMAT,
             "data_sha256": self.train.content_hash,
             "preprocessing": self.preprocessing.header(),
@@ -49,6 +50,9 @@ class ExpertGround:
             "precision": self.runtime.precision,
             "spec": spec.model_dump(mode="json"),
         }
+        # The name of a network of one's own says nothing about what stands in its file.
+        source = source_hash(self.architecture)
+        return identity if source is None else {**identity, "architecture_sha256": source}
 
     def network(self, seed: int, expert: int) -> Network:
         """The untrained network of one expert, on the device."""

@@ -79,6 +79,7 @@ def descend(problem: Problem, descent: Descent, start: Learned, objective: Objec
             state is in the checkpoint.
     """
     state = _State.resumed(problem, descent, start)
+    begun, num_skipped = state.iteration, 0
     with problem.progress.task(descent.name, descent.iterations, state.iteration) as advance:
         while state.iteration < descent.iterations:
             iteration = state.iteration
@@ -97,6 +98,18 @@ def descend(problem: Problem, descent: Descent, start: Learned, objective: Objec
                 problem.snapshot(state.iteration, synthetic_of(problem, state.result()))
             problem.checkpoint.save(*state.packed())  # last, so that a run killed here leaves out nothing of the above
             advance(loss=loss)
+            num_skipped += skipped
+    done = descent.iterations - begun
+    if num_skipped and num_skipped == done:
+        raise DistailError(
+            f"{descent.name}: the matching loss was above threshold={descent.threshold:g} in all {done} iterations, so "
+            "none changed the set. Lower initial_learning_rate (now "
+            f"{descent.settings.initial_learning_rate:g}), or lift the limit with --set threshold=null."
+        )
+    if num_skipped:
+        problem.progress.say(
+            f"{num_skipped} of {done} iterations changed nothing: the loss was above {descent.threshold:g}."
+        )
     return state.result()
 
 

@@ -22,6 +22,9 @@ class Method(Config, ABC):
     def distill(self, problem: Problem) -> Synthetic:
         """Makes the synthetic set. Deterministic in `problem.seed` on the CPU; changes nothing in `problem`."""
 
+    iterations_stand_alone: ClassVar[bool] = False
+    """Whether an iteration is the same whatever the field `iterations` says, so that a run may go on for more."""
+
     def expert_needs(self) -> tuple[ExpertNeed, ...]:
         """Experts that `distill` will look for in the problem's bank, and train where they are missing."""
         return ()

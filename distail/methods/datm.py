@@ -33,6 +33,7 @@ class DATM(MatchingSettings, CurriculumSettings, Method):
 
     paper: ClassVar[str] = "Guo et al., ICLR 2024, arXiv:2310.05773"
     summary: ClassVar[str] = "match early or late epochs as the set's size asks, and learn soft labels"
+    iterations_stand_alone: ClassVar[bool] = True
 
     iterations: int = Field(default=10_000, ge=0)
     """Updates of the set; 0 returns what the first would start from (paper: 10,000)."""

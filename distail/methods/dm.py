@@ -32,6 +32,7 @@ class DM(Method):
 
     paper: ClassVar[str] = "Zhao & Bilen, WACV 2023, arXiv:2110.04181"
     summary: ClassVar[str] = "match mean features of real and synthetic images in random networks"
+    iterations_stand_alone: ClassVar[bool] = True
 
     iterations: int = Field(default=20_000, ge=1)
     """Image updates, each with a new random network (paper: 20,000)."""

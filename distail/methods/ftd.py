@@ -25,6 +25,7 @@ class FTD(MatchingSettings, Method):
 
     paper: ClassVar[str] = "Du et al., CVPR 2023, arXiv:2211.11004"
     summary: ClassVar[str] = "match the trajectories of experts that prefer flat regions"
+    iterations_stand_alone: ClassVar[bool] = True
 
     iterations: int = Field(default=5000, ge=0)
     """Updates of the set; 0 returns what the first would start from (released code: 5,000)."""

@@ -48,6 +48,7 @@ class LAD(MatchingSettings, CurriculumSettings, Method):
 
     paper: ClassVar[str] = "Zhao et al., CVPR 2025, arXiv:2408.14506"
     summary: ClassVar[str] = "match long-tailed backbones and class-balanced classifiers, which label the images"
+    iterations_stand_alone: ClassVar[bool] = True
 
     iterations: int = Field(default=10_000, ge=0)
     """Updates of the set; 0 returns what the first would start from (paper: 10,000)."""

@@ -27,6 +27,7 @@ class MTT(MatchingSettings, Method):
 
     paper: ClassVar[str] = "Cazenavette et al., CVPR 2022, arXiv:2203.11932"
     summary: ClassVar[str] = "match the training trajectories of experts, with the exact gradient"
+    iterations_stand_alone: ClassVar[bool] = True
 
     iterations: int = Field(default=5000, ge=0)
     """Updates of the set; 0 returns what the first would start from (paper: 5,000)."""

@@ -31,6 +31,7 @@ class TESLA(MatchingSettings, Method):
 
     paper: ClassVar[str] = "Cui et al., ICML 2023, arXiv:2211.10586"
     summary: ClassVar[str] = "match trajectories, with a gradient that takes each step on its own"
+    iterations_stand_alone: ClassVar[bool] = True
 
     iterations: int = Field(default=10_000, ge=0)
     """Updates of the set; 0 returns what the first would start from (released code: 10,000)."""

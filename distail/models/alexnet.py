@@ -10,7 +10,7 @@ Deviations from the field's code
 
 from __future__ import annotations
 
-from typing import final
+from typing import ClassVar, final
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -30,6 +30,8 @@ class AlexNet(Network):
         image_shape: (channels, height, width).
         num_classes: logits an image.
     """
+
+    takes_images_one_by_one: ClassVar[bool] = True
 
     def __init__(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
         super().__init__()

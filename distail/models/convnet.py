@@ -13,7 +13,7 @@ Deviations from the field's code
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import final
+from typing import ClassVar, final
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -40,6 +40,8 @@ class ConvNet(Network):
         width: channels of every block. The field's value: 128.
         norm: normalisation after each convolution. The field's value: instance.
     """
+
+    takes_images_one_by_one: ClassVar[bool] = True
 
     def __init__(
         self,

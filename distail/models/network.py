@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import final
+from typing import ClassVar, final
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -35,19 +35,24 @@ class Network(nn.Module, ABC):
         fused: whether `features` may run several layers as one faster step, which can be differentiated once in
             reverse mode only: no double backward, no forward-mode, no `torch.func` transform. Off unless set.
             It may be set on every network, is no part of the state dict, and only ConvNet acts on it.
+        takes_images_one_by_one: a subclass's promise that nothing in `features` but its layers looks at several images
+            at once or draws random numbers, so that threads may share a batch.
     """
 
     feature_size: int
     classifier: nn.Linear
     fused: bool = False
+    takes_images_one_by_one: ClassVar[bool] = False
 
     @property
     def mixes_images(self) -> bool:
         """Whether an image's features may depend on the other images of its batch, which then cannot be split.
 
-        False where every layer is known to take images one by one, such as convolutions and group norms; True with
-        batch normalisation, also in evaluation mode, with dropout, and with layers of other libraries.
+        True with batch normalisation, also in evaluation mode, and for every network that does not promise otherwise
+        by `takes_images_one_by_one`.
         """
+        if not self.takes_images_one_by_one:
+            return True
         layers = [module for module in self.modules() if not list(module.children())]
         return not all(isinstance(layer, _ONE_BY_ONE) for layer in layers)
 

@@ -12,7 +12,7 @@ Deviations from the field's code
 
 from __future__ import annotations
 
-from typing import final
+from typing import ClassVar, final
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -33,6 +33,8 @@ class VGG11(Network):
         num_classes: logits an image.
         norm: normalisation after each convolution. The field's value: instance.
     """
+
+    takes_images_one_by_one: ClassVar[bool] = True
 
     def __init__(self, image_shape: tuple[int, int, int], num_classes: int, norm: Norm = "instance") -> None:
         super().__init__()

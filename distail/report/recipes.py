@@ -118,7 +118,8 @@ def _legend(noted: bool) -> Text:
         f"Times and memory: estimates for {HARDWARE}, good to a factor of about two.",
         f"On a GPU: {_MISSING} (not measured).",
         "experts: all that a recipe needs, trained once for all recipes that need the same.",
-        "-cpu: same data and scoring, far fewer and shorter passes; not expected to reach what is published.",
+        "-cpu: same data and scoring, few and short passes, other step sizes, for LAD the text's form of its loss;",
+        "not expected to reach what is published.",
     ]
     lines += ["* has a note, or is published elsewhere: distail recipes --json"] if noted else []
     return Text("\n".join(lines), style="dim")

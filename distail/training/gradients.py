@@ -18,7 +18,7 @@ def batch_gradients(
     targets: Float[Tensor, "b k"] | Int64[Tensor, " b"],
     runtime: Runtime,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Mean cross-entropy and its gradients, in `parameters()` order.
+    """Mean cross-entropy and its gradients, in `parameters()` order; zeros for parameters that play no part.
 
     Equal to `loss.backward()` on the whole batch up to the order of sums.
 
@@ -28,6 +28,7 @@ def batch_gradients(
         targets: class indices or class probabilities.
     """
     parameters = tuple(network.parameters())
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
     layout = preferred_layout(network)
 
     def of_part(part: slice) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -35,7 +36,9 @@ def batch_gradients(
             with runtime.autocast():
                 logits = network(images[part].contiguous(memory_format=layout))
             loss = F.cross_entropy(logits.float(), targets[part], reduction="sum") / len(images)
-            return loss.detach(), torch.autograd.grad(loss, parameters)
+            found = iter(torch.autograd.grad(loss, trained, materialize_grads=True))
+            gradients = (next(found) if one.requires_grad else torch.zeros_like(one) for one in parameters)
+            return loss.detach(), tuple(gradients)
 
     if network.mixes_images:
         return of_part(slice(0, len(images)))

@@ -128,7 +128,7 @@ def _train_epoch(
         images = augment(data.images(indices), generator)
         loss, gradients = batch_gradients(network, images, data.targets(indices, images), runtime)
         for parameter, gradient in zip(network.parameters(), gradients, strict=True):
-            parameter.grad = gradient
+            parameter.grad = gradient if parameter.requires_grad else None
         optimizer.step()
         total += loss * len(indices)
     return float(total) / len(data)

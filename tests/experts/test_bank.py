@@ -210,3 +210,15 @@ def test_bytes_on_disk(tmp_path):
     assert len(snapshots) == 3
     assert shelf.num_bytes == sum(path.stat().st_size for path in snapshots)
     assert shelf.experts() == [0, 2]
+
+
+def test_the_source_of_a_network_of_ones_own_is_part_of_the_key(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "my_net_of_the_bank.py"
+    keys = set()
+    for text in ("# one", "# another"):
+        file.write_text(text)
+        keys.add(identity_key(ground(architecture="my_net_of_the_bank").identity(PLAIN)))
+    assert len(keys) == 2
+    for built_in in ("convnet2-w8", "timm:resnet18.a1_in1k"):
+        assert "architecture_sha256" not in ground(architecture=built_in).identity(PLAIN)

@@ -273,3 +273,9 @@ def test_what_was_learned_as_a_set():
     assert torch.equal(made.soft_labels, learned.labels)
     assert made.learning_rate == 0.5
     assert synthetic_of(tiny_problem(), start(soft=False)).soft_labels is None
+
+
+def test_a_threshold_that_no_iteration_passes_is_an_error_and_not_the_set_one_began_with():
+    descent = replace(DESCENT, threshold=1e-9)
+    with pytest.raises(DistailError, match=r"threshold=1e-09 in all 6 .*initial_learning_rate \(now 0\.5\).*null"):
+        descend(tiny_problem(), descent, start(), one_term)

@@ -7,7 +7,7 @@ from distail.data.augment import DSA
 from distail.experts import school
 from distail.experts.bank import ExpertBank
 from distail.experts.school import shelf_of, train_experts
-from distail.matching import FlatNetwork, InnerLoss, Steps, match_trajectory, match_trajectory_plainly
+from distail.matching import FlatNetwork, InnerLoop, InnerLoss, Steps, match_trajectory, match_trajectory_plainly
 from distail.matching.turns import StartEpochs, expert_turn
 from distail.methods.mtt import MTT
 from distail.methods.random import Random
@@ -37,16 +37,12 @@ def test_an_iteration_is_a_step_on_the_exact_gradient(bank):
     augment = DSA(method.augmentation)
     generator = problem.generator("inner loop", "representation", 0)
     real = Random().distill(problem)
+    steps = Steps.draw(6, 3, 4, (3, 8, 8), augment, generator)
     wanted = match_trajectory_plainly(
         FlatNetwork(problem.network("architecture"), problem.runtime),
-        real.images,
-        real.labels,
-        torch.tensor(0.05),
+        InnerLoop(real.images, real.labels, torch.tensor(0.05), steps, augment, InnerLoss.plain()),
         shelf.snapshot(expert, epoch),
         shelf.snapshot(expert, epoch + 1),
-        Steps.draw(6, 3, 4, (3, 8, 8), augment, generator),
-        InnerLoss.plain(),
-        augment=augment,
         unrolled=True,
     )
     assert rows[0]["loss"] == pytest.approx(wanted.loss, rel=1e-4)
@@ -112,21 +108,9 @@ def test_the_gradient_through_all_steps_is_not_teslas(bank):
     steps = Steps.draw(6, 3, 6, (3, 8, 8), augment, generator)
     real = Random().distill(problem)
     network = FlatNetwork(problem.network("architecture"), problem.runtime)
-    exact, tesla = (
-        match_trajectory(
-            network,
-            real.images,
-            real.labels,
-            torch.tensor(0.05),
-            shelf.snapshot(0, 0),
-            shelf.snapshot(0, 1),
-            steps,
-            InnerLoss.plain(),
-            augment=augment,
-            unrolled=unrolled,
-        )
-        for unrolled in (True, False)
-    )
+    loop = InnerLoop(real.images, real.labels, torch.tensor(0.05), steps, augment, InnerLoss.plain())
+    start, target = shelf.snapshot(0, 0), shelf.snapshot(0, 1)
+    exact, tesla = (match_trajectory(network, loop, start, target, unrolled=unrolled) for unrolled in (True, False))
     assert exact.loss == tesla.loss
     made = mtt(iterations=1, augmentation="none", batch_size=6, max_start_epoch=1, num_experts=1).distill(problem)
     assert not torch.equal(exact.images, tesla.images)

@@ -79,3 +79,15 @@ def test_precision_is_that_of_the_runtime():
     assert {gradient.dtype for gradient in rough} == {torch.float32}
     difference = max(float((one - other).abs().max()) for one, other in zip(exact, rough, strict=True))
     assert 0 < difference < 0.1
+
+
+def test_frozen_and_unused_parameters_have_no_part_in_it():
+    network, (images, targets) = network_of("convnet2-w8"), batch(5)
+    network.spare = torch.nn.Parameter(torch.ones(3))  # type: ignore[assignment]
+    first = next(network.parameters())
+    _, whole = batch_gradients(network, images, targets, Runtime())
+    first.requires_grad_(False)
+    _, gradients = batch_gradients(network, images, targets, Runtime())
+    for parameter, gradient, before in zip(network.parameters(), gradients, whole, strict=True):
+        idle = parameter is first or parameter is network.spare
+        assert torch.equal(gradient, torch.zeros_like(parameter) if idle else before)
