@@ -12,7 +12,7 @@ RECIPE = {
     # Step sizes and experts were picked on images held out of the training split. Depth, images per class and how
     # students train were first compared on the test split, so this is an illustration and no evidence.
     "settings": {
-        "iterations": 60,
+        "iterations": 30,
         "steps": 10,
         "classifier_steps": 10,
         "image_lr": 1.0,
