@@ -156,6 +156,8 @@ def find_built_in(text: str) -> BuiltIn | None:
     if Path(text).is_file():
         return None
     if not (found := _find(text)):
+        if Path(text).exists():
+            return None
         raise DistailError(
             f"There is no recipe '{text}': neither a file nor a built-in recipe is called that. {_nearest(text)}"
             "Check the path; that of a run is RUN/recipe.yaml. `distail recipes` lists the built-in ones."

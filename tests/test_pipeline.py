@@ -198,8 +198,8 @@ def keep_every(monkeypatch, states: int) -> None:
     """Writes every n-th state instead of one every few seconds."""
 
     class Eager(FileCheckpoint):
-        def __init__(self, folder) -> None:
-            super().__init__(folder, interval_s=0.0)
+        def __init__(self, folder, **limits) -> None:
+            super().__init__(folder, interval_s=0.0, **limits)
             self.calls = 0
 
         def save(self, tensors, values, *, now=False) -> None:

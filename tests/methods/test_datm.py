@@ -32,15 +32,21 @@ def test_iterations_above_the_threshold_change_nothing(bank):
     losses = [row["loss"] for row in rows]
     assert [row["skipped"] for row in rows] == [0] * 4
     rows.clear()
-    nothing = datm(iterations=4, threshold=0.5 * min(losses)).distill(problem)
+    with pytest.raises(DistailError, match="in all 4 iterations"):  # rather than the set that it began with
+        datm(iterations=4, threshold=0.5 * min(losses)).distill(problem)
     assert [row["skipped"] for row in rows] == [1] * 4
+    assert same(datm(iterations=4, threshold=10 * max(losses)).distill(problem), free)
+
+
+def test_begins_with_images_and_labels_of_the_experts(bank):
+    problem = tiny_problem(experts=bank)
+    method = datm(iterations=0)
+    begun = method.distill(problem)
     shelf = shelf_of(bank, problem.ground, method.experts)
     images, labels = initial_set(problem, [shelf.snapshot(expert, 3) for expert in range(2)], "correct")
-    assert torch.equal(nothing.images, images)
-    assert nothing.soft_labels is not None
-    assert torch.equal(nothing.soft_labels, labels)
-    assert same(datm(iterations=4, threshold=10 * max(losses)).distill(problem), free)
-    assert not same(nothing, free)
+    assert torch.equal(begun.images, images)
+    assert begun.soft_labels is not None
+    assert torch.equal(begun.soft_labels, labels)
 
 
 def test_labels_and_images_are_learned(bank):
