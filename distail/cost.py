@@ -16,6 +16,7 @@ from distail.catalog import About, BuiltIn
 from distail.data.image_set import ImageSet
 from distail.data.long_tail import long_tail_counts
 from distail.data.preprocess import fit_preprocessing
+from distail.estimate import FLOAT_COPIES_OF_THE_SET, PROCESS_BYTES
 from distail.matching.settings import MatchingSettings
 from distail.matching.work import matching_work
 from distail.methods._method import Method
@@ -52,13 +53,11 @@ UNFUSED = Throughput(forward_backward=486, forward=800)
 _SLOWER = {("convnet3", 32): 1.0, ("convnet4", 64): 4.2}
 """Time for an image, relative to ConvNet-3 at 32x32, by network and side in pixels; measured."""
 _CORES = 2
-_PROCESS_BYTES = 500 * 2**20
 _ACTIVATION_BYTES_PER_PIXEL = math.ceil(128 * 3.25 * 4 / 3 * 4)
 """Of one image in a ConvNet: 128 channels; the outputs of convolution, norm and ReLU, and a quarter of one after
 pooling; a third more for the blocks behind the first; four bytes each."""
 _COPIES_WHILE_MATCHING = 3
 """Values, their tangents, and what flows back."""
-_FLOAT_COPIES_OF_THE_SET = 5
 _FLOAT_DATA_LIMIT = 2 * 2**30
 """Bytes up to which preprocessed training images are held beside the raw ones; more are preprocessed when used."""
 _ZCA_MATRICES = 3
@@ -142,7 +141,7 @@ def _memory_bytes(problem: Problem, recipe: Recipe, method: Method, work: Work) 
     values = math.prod(problem.train.image_shape)
     data = len(problem.train) * values
     as_floats = 4 * data if 4 * data <= _FLOAT_DATA_LIMIT else 0
-    synthetic = 4 * _FLOAT_COPIES_OF_THE_SET * values * problem.images_per_class * problem.num_classes
+    synthetic = 4 * FLOAT_COPIES_OF_THE_SET * values * problem.images_per_class * problem.num_classes
     zca = 8 * _ZCA_MATRICES * values**2 if recipe.preprocessing == "zca" else 0
     activations = _ACTIVATION_BYTES_PER_PIXEL * problem.train.image_shape[1] * problem.train.image_shape[2]
     if isinstance(method, MatchingSettings):
@@ -155,7 +154,7 @@ def _memory_bytes(problem: Problem, recipe: Recipe, method: Method, work: Work) 
         at_once = steps + _CORES * CHUNK_IMAGES * _COPIES_WHILE_MATCHING * activations
     else:
         at_once = work.batch * activations
-    return _PROCESS_BYTES + data + as_floats + synthetic + max(zca, at_once)
+    return PROCESS_BYTES + data + as_floats + synthetic + max(zca, at_once)
 
 
 @cache

@@ -14,9 +14,9 @@ from distail.problem import Problem
 from distail.runtime import available_memory_bytes
 
 _PROBE_IMAGES = 64
-_PROCESS_BYTES = 500 * 2**20
+PROCESS_BYTES = 500 * 2**20
 """What Python and torch occupy before any image, measured on Linux with torch 2.13 on the CPU."""
-_FLOAT_COPIES_OF_THE_SET = 5
+FLOAT_COPIES_OF_THE_SET = 5
 """Images, momentum, gradient, update and one temporary."""
 
 
@@ -64,13 +64,13 @@ def require_memory(problem: Problem, method: Method) -> None:
 
 
 def _memory_bytes(problem: Problem, method: Method) -> int:
-    return _PROCESS_BYTES + problem.train.images.nbytes + _set_bytes(problem) + _activation_bytes(problem, method)
+    return PROCESS_BYTES + problem.train.images.nbytes + _set_bytes(problem) + _activation_bytes(problem, method)
 
 
 def _set_bytes(problem: Problem) -> int:
     channels, height, width = problem.train.image_shape
     per_image = 4 * channels * height * width
-    return _FLOAT_COPIES_OF_THE_SET * per_image * problem.images_per_class * problem.num_classes
+    return FLOAT_COPIES_OF_THE_SET * per_image * problem.images_per_class * problem.num_classes
 
 
 def _activation_bytes(problem: Problem, method: Method) -> int:

@@ -31,7 +31,7 @@ def match_trajectory(
         start, target: parameters of the expert at two snapshots, on the device and of the images' type.
         matched: 'backbone' leaves the classifier's weight and bias out of the distance, as LAD's first phase does;
             they are trained all the same.
-        unrolled: the exact gradient through all steps (MTT); else TESLA's, which costs about two thirds of it.
+        unrolled: the exact gradient through all steps (MTT); else TESLA's, which is cheaper.
 
     Raises:
         DistailError: start equals target in the matched parameters, or is not finite.
