@@ -3,6 +3,9 @@
     DISTAIL_DATA=... python benchmarks/cifar10_lt.py dm --set iterations=1500 --set real_batch=64
     DISTAIL_DATA=... python benchmarks/cifar10_lt.py full --epochs 30
     DISTAIL_DATA=... python benchmarks/cifar10_lt.py lad-cifar10lt-if100-ipc10-cpu --set dam=off --name dam_off
+    DISTAIL_DATA=... python benchmarks/cifar10_lt.py lad-cifar10lt-if100-ipc10-cpu --name lad --arch vgg11
+
+`--arch` scores a set that was made before with other networks; the result is called NAME-on-NETWORK.
 
 A built-in recipe brings its settings, preprocessing, imbalance and IPC along. `full` trains on all 12,406 images.
 The data folder holds cifar10/train.parquet and cifar10/test.parquet.
@@ -50,6 +53,10 @@ def main() -> None:
             experts=arguments.experts,
             progress=PlainProgress(),
         )
+    name = arguments.name
+    if arguments.arch:
+        evaluation = evaluation.model_copy(update={"architectures": (arguments.arch,)})
+        name = f"{name}-on-{arguments.arch}"
     result = score(
         distilled,
         evaluation,
@@ -60,11 +67,12 @@ def main() -> None:
     facts = distilled.provenance
     summary = {name: asdict(value) for name, value in result.summary().items()}
     write_json(
-        RESULTS / f"{arguments.name}.json",
+        RESULTS / f"{name}.json",
         {
             "data": f"CIFAR-10-LT, imbalance {data.imbalance:g}, JPEG quality 75 copy",
             "preprocessing": preprocessing,
             "method": arguments.method,
+            "architecture": evaluation.architectures[0],
             "settings": settings,
             "images": len(distilled),
             "labels": result.of("distilled")[0].labels,
@@ -99,6 +107,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("method", help="a method's name, a built-in recipe's, or 'full'")
     parser.add_argument("--set", action="append", default=[], help="NAME=VALUE of a hyper-parameter")
     parser.add_argument("--name", help="name of the result; the method's name when omitted")
+    parser.add_argument("--arch", help="network of the students, if not the recipe's")
     parser.add_argument("--imbalance", type=float, default=100)
     parser.add_argument("--ipc", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=3)

@@ -11,18 +11,17 @@ of the whole network and zeroes the backbone's part, which gives the same number
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
 from distail.matching.functional import FlatNetwork
-from distail.matching.losses import InnerLoss
 from distail.matching.sweep import InnerLoop, MatchingGradients, sweep
 from distail.matching.trainable import (
+    Batch,
     DirectionalGradients,
     LossGradient,
     collected,
     joined,
-    label_leaf,
     linear,
     reverse,
     total,
@@ -68,51 +67,37 @@ class FrozenBackbone:
         *self._frozen, weight, _ = network.layout.split(parameters.detach())
         self._weight_shape = weight.shape
 
-    def gradient(
-        self,
-        parameters: Float[Tensor, " p"],
-        images: Float[Tensor, "b c h w"],
-        targets: Float[Tensor, "b k"] | Int64[Tensor, " b"],
-        loss: InnerLoss,
-    ) -> LossGradient:
+    def gradient(self, parameters: Float[Tensor, " p"], batch: Batch) -> LossGradient:
         """See `Trainable`: in closed form, ∇W ℓ = rᵀφ and ∇b ℓ = Σ r."""
         classifier = self._split(parameters.detach())
 
         def part(rows: slice) -> tuple[Tensor, Tensor]:
+            own = batch.part(rows)
             with torch.no_grad():
-                features = self._backbone.features([*self._frozen, *classifier], images[rows])
+                features = self._backbone.features([*self._frozen, *classifier], own.images)
                 features = features.to(parameters.dtype)  # b f
                 logits = linear(features, classifier)
-                residual = loss.residual(logits, targets[rows], len(images))  # b k
-                gradient = joined([residual.T @ features, residual.sum(0)])
-                return loss.value(logits, targets[rows], len(images)), gradient
+                residual = own.residual(logits)  # b k
+                return own.value(logits), joined([residual.T @ features, residual.sum(0)])
 
-        values, gradients = zip(*self._backbone.map_parts(part, len(images)), strict=True)
+        values, gradients = zip(*self._backbone.map_parts(part, len(batch.images)), strict=True)
         return LossGradient(total(values), total(gradients))
 
     def directional_gradients(
-        self,
-        parameters: Float[Tensor, " p"],
-        direction: Float[Tensor, " p"],
-        images: Float[Tensor, "b c h w"],
-        targets: Float[Tensor, "b k"] | Int64[Tensor, " b"],
-        loss: InnerLoss,
-        *,
-        wrt_parameters: bool = False,
+        self, parameters: Float[Tensor, " p"], direction: Float[Tensor, " p"], batch: Batch, *, wrt_parameters: bool
     ) -> DirectionalGradients:
         """See `Trainable`: the features have no tangent, so this is a forward and a reverse pass."""
         classifier, along = self._split(parameters.detach()), self._split(direction.detach())
 
         def part(rows: slice) -> DirectionalGradients:
             with torch.enable_grad():
-                pixels = images[rows].detach().requires_grad_()
-                labels = label_leaf(targets[rows])
+                own = batch.part(rows).leaves()
                 leaves = [piece.detach().requires_grad_(wrt_parameters) for piece in classifier]
-                features = self._backbone.features([*self._frozen, *leaves], pixels)
-                residual = loss.residual(linear(features, leaves), labels, len(images))  # b k
-                return reverse((residual * linear(features, along)).sum(), pixels, labels, leaves)
+                features = self._backbone.features([*self._frozen, *leaves], own.images)
+                residual = own.residual(linear(features, leaves))  # b k
+                return reverse((residual * linear(features, along)).sum(), own, leaves)
 
-        return collected(self._backbone.map_parts(part, len(images)))
+        return collected(self._backbone.map_parts(part, len(batch.images)))
 
     def _split(self, classifier: Tensor) -> tuple[Tensor, Tensor]:
         weight, bias = classifier.split([self._weight_shape.numel(), self._weight_shape[0]])

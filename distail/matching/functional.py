@@ -6,17 +6,16 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
 from distail.matching.backbone import Backbone
-from distail.matching.losses import InnerLoss
 from distail.matching.trainable import (
+    Batch,
     DirectionalGradients,
     LossGradient,
     collected,
     joined,
-    label_leaf,
     linear,
     reverse,
     total,
@@ -65,38 +64,25 @@ class FlatNetwork:
         pieces = self.layout.split(parameters)
         return linear(self.backbone.plain_features(pieces, images), pieces)
 
-    def gradient(
-        self,
-        parameters: Float[Tensor, " p"],
-        images: Float[Tensor, "b c h w"],
-        targets: Float[Tensor, "b k"] | Int64[Tensor, " b"],
-        loss: InnerLoss,
-    ) -> LossGradient:
+    def gradient(self, parameters: Float[Tensor, " p"], batch: Batch) -> LossGradient:
         """See `Trainable`."""
         pieces = self.layout.split(parameters.detach())
 
         def part(rows: slice) -> tuple[Tensor, Tensor]:
+            own = batch.part(rows)
             with torch.enable_grad():
                 leaves = [piece.detach().requires_grad_() for piece in pieces]
-                logits = linear(self.backbone.features(leaves, images[rows]), leaves)  # b k
+                logits = linear(self.backbone.features(leaves, own.images), leaves)  # b k
             with torch.no_grad():
-                value = loss.value(logits, targets[rows], len(images))
-                residual = loss.residual(logits, targets[rows], len(images))
+                value, residual = own.value(logits), own.residual(logits)
             gradients = torch.autograd.grad(logits, leaves, residual, materialize_grads=True)
             return value, joined(gradients)
 
-        values, gradients = zip(*self.backbone.map_parts(part, len(images)), strict=True)
+        values, gradients = zip(*self.backbone.map_parts(part, len(batch.images)), strict=True)
         return LossGradient(total(values), total(gradients))
 
     def directional_gradients(
-        self,
-        parameters: Float[Tensor, " p"],
-        direction: Float[Tensor, " p"],
-        images: Float[Tensor, "b c h w"],
-        targets: Float[Tensor, "b k"] | Int64[Tensor, " b"],
-        loss: InnerLoss,
-        *,
-        wrt_parameters: bool = False,
+        self, parameters: Float[Tensor, " p"], direction: Float[Tensor, " p"], batch: Batch, *, wrt_parameters: bool
     ) -> DirectionalGradients:
         """See `Trainable`."""
         pieces = self.layout.split(parameters.detach())
@@ -105,39 +91,21 @@ class FlatNetwork:
 
         def part(rows: slice) -> DirectionalGradients:
             with torch.enable_grad():
-                pixels = images[rows].detach().requires_grad_()
-                labels = label_leaf(targets[rows])
+                own = batch.part(rows).leaves()
                 leaves = [piece.detach().requires_grad_(wrt_parameters) for piece in pieces]
-                derivative = value_along(leaves, along, pixels, labels, loss, len(images))
-                return reverse(derivative, pixels, labels, leaves)
+                return reverse(value_along(leaves, along, own), own, leaves)
 
-        return collected(self.backbone.map_parts(part, len(images)))
+        return collected(self.backbone.map_parts(part, len(batch.images)))
 
-    def _along_by_tangents(
-        self,
-        leaves: Sequence[Tensor],
-        along: Sequence[Tensor],
-        images: Tensor,
-        targets: Tensor,
-        loss: InnerLoss,
-        num_images: int,
-    ) -> Tensor:
-        """⟨v, ∇θ ℓ⟩ = Σ r ⊙ ż of some of `num_images` images, with its graph."""
-        features, tangent = self.backbone.tangent_features(leaves, along, images)
+    def _along_by_tangents(self, leaves: Sequence[Tensor], along: Sequence[Tensor], batch: Batch) -> Tensor:
+        """⟨v, ∇θ ℓ⟩ = Σ r ⊙ ż, with its graph."""
+        features, tangent = self.backbone.tangent_features(leaves, along, batch.images)
         tangent = F.linear(tangent.to(leaves[-1].dtype), leaves[-2]) + linear(features, along)  # b k
-        return (loss.residual(linear(features, leaves), targets, num_images) * tangent).sum()
+        return (batch.residual(linear(features, leaves)) * tangent).sum()
 
-    def _along_by_gradient(
-        self,
-        leaves: Sequence[Tensor],
-        along: Sequence[Tensor],
-        images: Tensor,
-        targets: Tensor,
-        loss: InnerLoss,
-        num_images: int,
-    ) -> Tensor:
+    def _along_by_gradient(self, leaves: Sequence[Tensor], along: Sequence[Tensor], batch: Batch) -> Tensor:
         """The same by the gradient itself, with the graph of its computation."""
         leaves = [leaf if leaf.requires_grad else leaf.detach().requires_grad_() for leaf in leaves]
-        value = loss.value(linear(self.backbone.plain_features(leaves, images), leaves), targets, num_images)
+        value = batch.value(linear(self.backbone.plain_features(leaves, batch.images), leaves))
         gradients = torch.autograd.grad(value, leaves, create_graph=True, materialize_grads=True)
         return torch.stack([(g * v).sum() for g, v in zip(gradients, along, strict=True)]).sum()

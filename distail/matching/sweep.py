@@ -25,7 +25,7 @@ from distail.data.augment import DSA
 from distail.errors import DistailError
 from distail.matching.losses import InnerLoss
 from distail.matching.steps import Step, Steps
-from distail.matching.trainable import DirectionalGradients, Trainable
+from distail.matching.trainable import Batch, DirectionalGradients, Trainable
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +65,10 @@ class InnerLoop:
     steps: Steps
     augment: DSA
     loss: InnerLoss
+
+    def batch(self, indices: Int64[Tensor, " b"], views: Float[Tensor, "b c h w"]) -> Batch:
+        """What the student sees in a step: augmented views of these images."""
+        return Batch(views, self.targets[indices], self.loss, len(views))
 
 
 def sweep(
@@ -138,7 +142,7 @@ def train(student: Trainable, loop: InnerLoop, start: Float[Tensor, " p"]) -> li
     for step in loop.steps.steps:
         indices = step.indices.to(loop.images.device)
         views = step.views(loop.images[indices].detach(), loop.augment)
-        gradient = student.gradient(points[-1], views, loop.targets[indices], loop.loss).parameters
+        gradient = student.gradient(points[-1], loop.batch(indices, views)).parameters
         points.append(points[-1] - loop.learning_rate.detach() * gradient)
     return points
 
@@ -151,8 +155,7 @@ def _differentiate(
     with torch.enable_grad():
         pixels = loop.images[indices].detach().requires_grad_()
         views = step.views(pixels, loop.augment)
-    part = student.directional_gradients(
-        at, direction, views.detach(), loop.targets[indices], loop.loss, wrt_parameters=wrt_parameters
-    )
+    batch = loop.batch(indices, views.detach())
+    part = student.directional_gradients(at, direction, batch, wrt_parameters=wrt_parameters)
     (images,) = torch.autograd.grad(views, pixels, part.images)
     return DirectionalGradients(part.derivative, images, part.labels, part.parameters)

@@ -23,6 +23,40 @@ from distail.matching.losses import InnerLoss
 
 
 @dataclass(frozen=True, eq=False)
+class Batch:
+    """What a student sees in one step, or a part of it.
+
+    Attributes:
+        images: augmented, on the device.
+        targets: label logits, or class indices.
+        loss: ℓ, a mean over `num_images`.
+        num_images: of the whole step.
+    """
+
+    images: Float[Tensor, "b c h w"]
+    targets: Float[Tensor, "b k"] | Int64[Tensor, " b"]
+    loss: InnerLoss
+    num_images: int
+
+    def part(self, rows: slice) -> Batch:
+        """Some of the images, whose losses add up to that of the step."""
+        return Batch(self.images[rows], self.targets[rows], self.loss, self.num_images)
+
+    def leaves(self) -> Batch:
+        """The same images and label logits as leaves of a new graph; class indices as they are."""
+        targets = self.targets.detach().requires_grad_(self.targets.is_floating_point())
+        return Batch(self.images.detach().requires_grad_(), targets, self.loss, self.num_images)
+
+    def value(self, logits: Float[Tensor, "b k"]) -> Float[Tensor, ""]:
+        """ℓ of these images."""
+        return self.loss.value(logits, self.targets, self.num_images)
+
+    def residual(self, logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
+        """r = ∂ℓ/∂z."""
+        return self.loss.residual(logits, self.targets, self.num_images)
+
+
+@dataclass(frozen=True, eq=False)
 class LossGradient:
     """A loss and its gradient.
 
@@ -56,68 +90,35 @@ class DirectionalGradients:
 class Trainable(Protocol):
     """What an inner loop trains: a vector of parameters."""
 
-    def gradient(
-        self,
-        parameters: Float[Tensor, " p"],
-        images: Float[Tensor, "b c h w"],
-        targets: Float[Tensor, "b k"] | Int64[Tensor, " b"],
-        loss: InnerLoss,
-    ) -> LossGradient:
-        """The loss of a batch and its gradient by the parameters.
-
-        Args:
-            parameters: where; no graph is kept.
-            images: augmented, on the device.
-            targets: label logits, or class indices.
-            loss: ℓ.
-        """
+    def gradient(self, parameters: Float[Tensor, " p"], batch: Batch) -> LossGradient:
+        """The loss of a batch and its gradient by the parameters, of which no graph is kept."""
         ...
 
     def directional_gradients(
-        self,
-        parameters: Float[Tensor, " p"],
-        direction: Float[Tensor, " p"],
-        images: Float[Tensor, "b c h w"],
-        targets: Float[Tensor, "b k"] | Int64[Tensor, " b"],
-        loss: InnerLoss,
-        *,
-        wrt_parameters: bool = False,
+        self, parameters: Float[Tensor, " p"], direction: Float[Tensor, " p"], batch: Batch, *, wrt_parameters: bool
     ) -> DirectionalGradients:
         """⟨direction, ∇θ ℓ⟩ and its gradients by images, label logits and, if asked for, parameters.
 
         Args:
             parameters: where; no graph is kept.
             direction: v.
-            images: augmented, on the device.
-            targets: label logits, or class indices.
-            loss: ℓ.
+            batch: of one step.
             wrt_parameters: also by the parameters, which costs about the time of `gradient` more.
         """
         ...
 
 
-def label_leaf(targets: Float[Tensor, "b k"] | Int64[Tensor, " b"]) -> Float[Tensor, "b k"] | Int64[Tensor, " b"]:
-    """Label logits as a leaf of a new graph; class indices as they are."""
-    return targets.detach().requires_grad_(targets.is_floating_point())
-
-
-def reverse(
-    derivative: Float[Tensor, ""],
-    pixels: Float[Tensor, "b c h w"],
-    labels: Float[Tensor, "b k"] | Int64[Tensor, " b"],
-    leaves: Sequence[Tensor],
-) -> DirectionalGradients:
+def reverse(derivative: Float[Tensor, ""], batch: Batch, leaves: Sequence[Tensor]) -> DirectionalGradients:
     """Gradients of ⟨v, ∇θ ℓ⟩ by the leaves of its graph.
 
     Args:
         derivative: ⟨v, ∇θ ℓ⟩, or a part of the batch's sum.
-        pixels: the images.
-        labels: from `label_leaf`.
+        batch: from `Batch.leaves`.
         leaves: parameters; those that require a gradient get one.
     """
-    wanted = [leaf for leaf in (pixels, labels, *leaves) if leaf.requires_grad]
+    wanted = [leaf for leaf in (batch.images, batch.targets, *leaves) if leaf.requires_grad]
     images, *rest = torch.autograd.grad(derivative, wanted, materialize_grads=True)
-    of_labels = rest.pop(0) if labels.requires_grad else None
+    of_labels = rest.pop(0) if batch.targets.requires_grad else None
     return DirectionalGradients(derivative.detach(), images, of_labels, joined(rest) if rest else None)
 
 

@@ -13,6 +13,7 @@ from distail.matching import (
     match_trajectory,
     match_trajectory_plainly,
 )
+from distail.matching.trainable import Batch
 
 LOSSES = {
     "plain": InnerLoss.plain(),
@@ -143,7 +144,7 @@ def test_a_student_that_does_not_move_has_loss_one() -> None:
 
 def test_a_perfect_match_asks_for_nothing() -> None:
     world = make_world(num_steps=1, augment=DSA(strategy="none"), batch_size=10)
-    step = world.network.gradient(world.start, world.images, world.targets, world.loss)
+    step = world.network.gradient(world.start, Batch(world.images, world.targets, world.loss, len(world.images)))
     found = world.with_(target=world.start - world.learning_rate * step.parameters).match(match_trajectory)
     assert found.loss < 1e-25
     assert float(found.images.abs().max()) < 1e-12
