@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from distail.api import distill, evaluate
+    from distail.api import distill, evaluate, find_groups
     from distail.data.image_set import ImageSet
     from distail.data.long_tail import make_long_tailed
     from distail.data.sources import load, load_test
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from distail.errors import DistailError
     from distail.evaluation.result import Evaluation
     from distail.export import export_set
+    from distail.groups.finding import FoundGroups
+    from distail.groups.grouping import Grouping, load_grouping
     from distail.methods._method import Method
     from distail.models import Network, build_network
     from distail.models.saved import load_network
@@ -27,6 +29,8 @@ _HOMES = {
     "DistailError": "distail.errors",
     "DistilledSet": "distail.distilled",
     "Evaluation": "distail.evaluation.result",
+    "FoundGroups": "distail.groups.finding",
+    "Grouping": "distail.groups.grouping",
     "ImageSet": "distail.data.image_set",
     "Method": "distail.methods._method",
     "Network": "distail.models",
@@ -37,8 +41,10 @@ _HOMES = {
     "distill": "distail.api",
     "evaluate": "distail.api",
     "export_set": "distail.export",
+    "find_groups": "distail.api",
     "load": "distail.data.sources",
     "load_distilled": "distail.distilled",
+    "load_grouping": "distail.groups.grouping",
     "load_network": "distail.models.saved",
     "load_test": "distail.data.sources",
     "make_long_tailed": "distail.data.long_tail",
@@ -48,6 +54,8 @@ __all__ = [
     "DistailError",
     "DistilledSet",
     "Evaluation",
+    "FoundGroups",
+    "Grouping",
     "ImageSet",
     "Method",
     "Network",
@@ -58,8 +66,10 @@ __all__ = [
     "distill",
     "evaluate",
     "export_set",
+    "find_groups",
     "load",
     "load_distilled",
+    "load_grouping",
     "load_network",
     "load_test",
     "make_long_tailed",

@@ -13,7 +13,7 @@ import torch
 
 from distail.runtime import Runtime, hardware_name
 
-_PACKAGES = ("distail", "torch", "numpy", "safetensors")
+_PACKAGES = ("distail", "torch", "numpy", "safetensors", "scikit-learn")
 
 
 def environment(runtime: Runtime) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def open_set(target: str | Path, like: str | Path | None = None) -> DistilledSet
     Raises:
         DistailError: it is none of these, or its classes differ from those of `like`.
     """
-    if _is_distilled(Path(target)):
+    if is_distilled(Path(target)):
         return load_distilled(target)
     images = load(str(target))
     if like is None:
@@ -84,7 +84,7 @@ def open_classroom(
     Raises:
         DistailError: it is neither, or soft labels or a long tail are asked of something that has none.
     """
-    if _is_distilled(Path(target)):
+    if is_distilled(Path(target)):
         if (imbalance, holdout, image_size) != (None, None, None):
             raise DistailError(
                 f"--imbalance, --holdout and --image-size are for image sources, but {target} is a distilled set. "
@@ -98,7 +98,8 @@ def open_classroom(
     return Classroom.of_images(images, fit_preprocessing(images, "normalize"), runtime)
 
 
-def _is_distilled(path: Path) -> bool:
+def is_distilled(path: Path) -> bool:
+    """Whether a path names a run folder or a distilled file, rather than a source of images."""
     return path.suffix == ".safetensors" or (path / FILE_NAME).exists() or (path / "manifest.json").exists()
 
 

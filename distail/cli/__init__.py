@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
-from distail.cli import check, demo, distill, evaluate, experts, export, methods, recipes, run, train
+from distail.cli import check, demo, distill, evaluate, experts, export, group, methods, recipes, run, train
 from distail.errors import DistailError
 
 EXIT_BAD_INPUT = 2
@@ -31,6 +31,7 @@ def build_app() -> App:
         evaluate.evaluate,
         train.train,
         export.export,
+        group.group,
         run.run,
         methods.methods,
         recipes.recipes,

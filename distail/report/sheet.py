@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
 from distail.artifact import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 Pixels = int | float
 
@@ -74,7 +77,7 @@ class Sheet:
             1 - middle / self.height,
             text,
             color=colour,
-            fontproperties=_font(size, bold),
+            fontproperties=font(size, bold),
             ha=align,
             va="center_baseline",
             parse_math=False,
@@ -83,19 +86,24 @@ class Sheet:
 
     def save(self, path: Path) -> None:
         """Writes a PNG of the page, atomically."""
-        with _missing_glyphs_allowed():
-            self._canvas.draw()
-        picture = np.asarray(self._canvas.buffer_rgba())[..., :3]
-        with atomic_path(path) as temporary:
-            Image.fromarray(np.ascontiguousarray(picture)).save(temporary, format="PNG", optimize=True)
+        save_canvas(self._canvas, path)
+
+
+def save_canvas(canvas: FigureCanvasAgg, path: Path) -> None:
+    """Writes a PNG of what a matplotlib canvas shows, atomically."""
+    with missing_glyphs_allowed():
+        canvas.draw()
+    picture = np.asarray(canvas.buffer_rgba())[..., :3]
+    with atomic_path(path) as temporary:
+        Image.fromarray(np.ascontiguousarray(picture)).save(temporary, format="PNG", optimize=True)
 
 
 def text_width(text: str, size: int = 14) -> float:
     """Width of one line in pixels, as `Sheet.text` writes it."""
     from matplotlib.backends.backend_agg import RendererAgg
 
-    with _missing_glyphs_allowed():
-        width, _, _ = RendererAgg(1, 1, _DPI).get_text_width_height_descent(text, _font(size, False), ismath=False)
+    with missing_glyphs_allowed():
+        width, _, _ = RendererAgg(1, 1, _DPI).get_text_width_height_descent(text, font(size, False), ismath=False)
     return float(width)
 
 
@@ -112,7 +120,8 @@ def shortened(text: str, room: int, size: int = 14) -> str:
     return text[:fits].rstrip() + "…"
 
 
-def _font(size: int, bold: bool) -> Any:
+def font(size: int, bold: bool = False) -> Any:
+    """matplotlib's font of this size in pixels of a `Sheet`, with a fallback for each script that is installed."""
     from matplotlib.font_manager import FontProperties, fontManager
 
     installed = {font.name for font in fontManager.ttflist}
@@ -120,7 +129,7 @@ def _font(size: int, bold: bool) -> Any:
     return FontProperties(family=families, size=size * 72 / _DPI, weight="bold" if bold else "normal")
 
 
-def _missing_glyphs_allowed() -> Any:
+def missing_glyphs_allowed() -> Any:
     """A character that no font has is drawn as a box; a warning a letter would help nobody."""
     import warnings
 

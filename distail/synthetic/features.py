@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
 from distail.models import Network
+from distail.models.embedding import Embedded, embed_images
 from distail.problem import Problem, Work
 from distail.seeding import derive_seed
 from distail.training.loop import train_network
@@ -16,20 +11,7 @@ from distail.training.recipe import TrainRecipe
 from distail.training.training_set import RealTrainingSet
 
 
-@dataclass(frozen=True, eq=False)
-class TrainedFeatures:
-    """Of every training image, on the CPU in float32.
-
-    Attributes:
-        embeddings: (n, features), in front of the classifier.
-        probabilities: (n, classes), softmax of the logits.
-    """
-
-    embeddings: Float[Tensor, "n f"]
-    probabilities: Float[Tensor, "n k"]
-
-
-def trained_features(problem: Problem, epochs: int) -> TrainedFeatures:
+def trained_features(problem: Problem, epochs: int) -> Embedded:
     """Trains the problem's architecture on all its images and embeds them.
 
     SGD 0.1 with cosine decay and crop and flip augmentation, as coreset libraries train their selection network.
@@ -57,15 +39,6 @@ def selection_work(problem: Problem, epochs: int) -> Work:
     return Work(forward=num_images, forward_backward=epochs * num_images, batch=min(num_images, 500))
 
 
-@torch.no_grad()
-def embed(problem: Problem, network: Network, batch_size: int = 500) -> TrainedFeatures:
+def embed(problem: Problem, network: Network, batch_size: int = 500) -> Embedded:
     """Embeddings and class probabilities of every training image, without augmentation."""
-    network.eval()
-    embeddings, probabilities = [], []
-    for indices in torch.arange(len(problem.train)).split(batch_size):
-        with problem.runtime.autocast():
-            features = network.features(problem.real(indices))
-            logits = network.classifier(features)
-        embeddings.append(features.float().cpu())
-        probabilities.append(logits.float().softmax(dim=1).cpu())
-    return TrainedFeatures(torch.cat(embeddings), torch.cat(probabilities))
+    return embed_images(network, problem.train.images, problem.preprocessing, problem.runtime, batch_size)

@@ -1,0 +1,51 @@
+"""How groups of classes are found. Imports no torch, so that `--help` stays fast."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from distail.config import Config
+from distail.training.recipe import TrainRecipe
+
+FeatureImages = Literal["train", "heldout", "test"]
+"""Whose features are grouped: training images, images held out of them, or test images as in the paper."""
+
+
+class GroupingSettings(Config):
+    """How a network is trained, and how its features become groups.
+
+    Source: Zheng et al., ICMSSP 2024; the paper names no number of epochs.
+    """
+
+    num_groups: int | Literal["auto"] = 2
+    """Groups to make; 'auto' picks the number on images held out of the training images. The paper's is 2."""
+    max_groups: int = Field(default=10, ge=2)
+    """Most groups that 'auto' considers."""
+    num_centroids: int = Field(default=5, ge=1)
+    """k-means centres of each class (M); a class with fewer images has one at each image."""
+    features: FeatureImages = "train"
+    """Images whose features are grouped."""
+    validation: float = Field(default=0.2, gt=0, lt=1)
+    """Fraction of each class held out of training, where features='heldout' or num_groups='auto' need it."""
+    max_images: int = Field(default=1000, ge=1)
+    """Images of a class that are looked at, at most; the paper's test set has 1,000."""
+    epochs: int = Field(default=50, ge=1)
+    """Passes over the training images; a distilled set is passed over until it took as many steps."""
+    batch_size: int = Field(default=128, ge=1)
+    """Images a step."""
+    learning_rate: float = Field(default=0.01, gt=0)
+    """Initial step size of SGD with momentum 0.9 and weight decay 5e-4, falling to zero as a cosine."""
+    augmentation: str = "crop_flip"
+    """DSA operations joined by '_', or 'none'."""
+
+    def train_recipe(self, epochs: int | None = None) -> TrainRecipe:
+        """How the network is trained, for another number of epochs if given."""
+        return TrainRecipe(
+            epochs=epochs or self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            schedule="cosine",
+            augmentation=self.augmentation,
+        )
