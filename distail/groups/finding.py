@@ -139,13 +139,11 @@ class _Parts:
         split = hold_out(train, settings.validation, derive_seed(seed, "grouping"), "validation")
         if len(split.held_out) == 0:
             raise DistailError(
-                f"{train.origin}: every class has a single image, so none can be held out. Use the features of training "
+                f"{train.origin}: every class has a single image, so none can be held out. Use features of training "
                 "images, and say how many groups to make."
             )
-        single = torch.tensor(
-            [label for label, count in enumerate(train.class_counts) if count == 1], dtype=torch.int64
-        )
-        lent = split.rest[torch.isin(train.labels[split.rest], single)]
+        is_single = torch.tensor(train.class_counts) == 1
+        lent = split.rest[is_single[train.labels[split.rest]]]
         return _Parts(
             train.subset(split.rest), train.subset(split.held_out), train.subset(torch.cat([split.held_out, lent]))
         )
@@ -166,8 +164,8 @@ def require_lessons_for(train: ImageSet, lessons: DistilledSet) -> None:
     if 0 in lessons.class_counts:
         absent = lessons.class_names[lessons.class_counts.index(0)]
         raise DistailError(
-            f"The distilled set has no image of class '{absent}', so a network trained on it knows nothing of that class "
-            "and its group would be chance. Use a set with images of every class."
+            f"The distilled set has no image of class '{absent}', so a network trained on it knows nothing of that "
+            "class and its group would be chance. Use a set with images of every class."
         )
 
 

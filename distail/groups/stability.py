@@ -1,7 +1,7 @@
 """How alike groupings are that come from other data or other seeds: the adjusted Rand index of every pair.
 
-The index counts pairs of classes that are together in both groupings or apart in both, and is adjusted for chance: 1 for
-the same partition, 0 on average for random ones, below 0 for less agreement than chance.
+The index counts pairs of classes that are together in both groupings or apart in both, and is adjusted for chance: 1
+for the same partition, 0 on average for random ones, below 0 for less agreement than chance.
 
 Source: Hubert and Arabie, J. Classification 1985, as in scikit-learn's `adjusted_rand_score`.
 """

@@ -205,11 +205,13 @@ def _draw_plane(axes: Axes, shown: Shown, kind: str, colour_of: Callable[[int], 
     for label in range(len(groups)):
         colour, marker = _class_mark(label) if kind == "class" else (colour_of(groups[label]), "o")
         own = (plane.labels == label).numpy()
-        axes.scatter(*plane.points[own].T, s=size, color=colour, marker=marker, linewidths=0, alpha=0.65)
+        x, y = plane.points[own].T
+        axes.scatter(x, y, s=size, color=colour, marker=marker, linewidths=0, alpha=0.65)
     for label in range(len(groups)):
         colour, marker = _class_mark(label) if kind == "class" else (colour_of(groups[label]), "o")
         own = (plane.centre_labels == label).numpy()
-        axes.scatter(*plane.centres[own].T, s=60, color=colour, marker=marker, edgecolors="black", linewidths=1.2)
+        x, y = plane.centres[own].T
+        axes.scatter(x, y, s=60, color=colour, marker=marker, edgecolors="black", linewidths=1.2)
     axes.margins(0.04)
 
 
@@ -238,9 +240,8 @@ def _panel_title(kind: str, one: Shown, first: Grouping, place: int) -> str:
 def _foot(shown: Sequence[Shown], by_class: bool) -> str:
     counts = sorted({len(one.projection.points) for one in shown})
     images = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
-    return f"t-SNE of {images} images; large marks: centroids" + (
-        "." if by_class else "; too many classes to tell apart."
-    )
+    remark = "" if by_class else " There are too many classes to tell each apart."
+    return f"t-SNE of {images} images; large marks are centroids.{remark}"
 
 
 def _fit(name: str, room: int) -> str:

@@ -89,7 +89,7 @@ def tried_table(tried: Sequence[GroupCount], chosen: int) -> Table:
         table.add_row(
             str(count.num_groups),
             f"{100 * count.accuracy:.1f} ±{100 * count.standard_error:.1f}",
-            f"{100 * count.group_accuracy:.1f}",
+            f"{100 * count.group_accuracy:.1f}" if count.num_groups > 1 else "–",
             "chosen" if count.num_groups == chosen else "",
         )
     return table
