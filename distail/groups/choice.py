@@ -81,8 +81,8 @@ def two_stage_accuracy(
 
 def nearest_centroids(features: Float[Tensor, "n f"], centroids: ClassCentroids) -> Float[Tensor, "n k"]:
     """Distance of each image's features to the nearest centroid of each class."""
-    centres = centroids.centres.to(features.dtype).split(list(centroids.counts))
-    return torch.stack([torch.cdist(features, own).amin(dim=1) for own in centres], dim=1)
+    centres = centroids.centres.split(list(centroids.counts))
+    return torch.stack([torch.cdist(features.double(), own).amin(dim=1) for own in centres], dim=1).float()
 
 
 def best_count(counts: Sequence[GroupCount]) -> GroupCount:

@@ -8,7 +8,7 @@ from numba's cache beside this file.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, no_type_check
 
 import numpy as np
 from numba import njit
@@ -27,6 +27,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @_compiled
+@no_type_check
 def complete_search(
     distances: Distances, num_groups: int, start: Groups, tolerance: float, max_branches: int
 ) -> tuple[Groups, bool]:
@@ -92,6 +93,7 @@ def complete_search(
 
 
 @_compiled
+@no_type_check
 def tabu_search(distances: Distances, num_groups: int, start: Groups, num_steps: int, tolerance: float) -> Groups:
     """The best partition on a walk that moves one class a step, always the move that is best at the moment.
 

@@ -106,7 +106,7 @@ def find_grouping(
         "origin": train.origin,
         "data_sha256": train.content_hash,
         "class_counts": list(train.class_counts),
-        "trained_on": _described(train, lessons),
+        "trained_on": _described(parts.rest, lessons),
         "features": settings.features,
         "num_images": len(looked_at),
         "num_centroids": list(centroids.counts),

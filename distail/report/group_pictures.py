@@ -134,7 +134,7 @@ def comparison_picture(shown: Sequence[Shown], path: Path) -> None:
     columns = len(rows) if across else len(shown)
     block = side + gap + legend_width if across else 0
     width = columns * block + 2 * _MARGIN if across else 2 * _MARGIN + columns * (side + gap) + legend_width
-    height = top + (side + _TITLE) * (1 if across else len(rows)) + _LINE + _MARGIN
+    height = top + (side + _TITLE) * (1 if across else len(rows)) + _LINE + 8 + _MARGIN
     page = _Page(width, height)
     for place, one in enumerate(shown):
         colour_of = _matched(first, one.grouping)
@@ -183,15 +183,24 @@ def distances_picture(found: FoundGroups, path: Path) -> None:
 
 
 def _mark_groups(axes: Axes, grouping: Grouping, named: bool) -> None:
-    """Lines between groups, and their numbers on the right (and on the left where there are no names)."""
+    """Lines between groups, and their numbers on the right; on the left too where there are no names."""
     begin = 0
     for group in range(grouping.num_groups):
         size = len(grouping.members(group))
         if begin:
             axes.axhline(begin - 0.5, color="white", linewidth=2)
             axes.axvline(begin - 0.5, color="white", linewidth=2)
-        place = len(grouping.class_names) - 0.5 + len(grouping.class_names) * 0.02
-        axes.text(place, begin + (size - 1) / 2, str(group + 1), fontproperties=font(14, True), va="center", color=INK)
+        count = len(grouping.class_names)
+        place, words = count - 0.5 + count * 0.015, size >= count * 0.12
+        axes.text(
+            place,
+            begin + (size - 1) / 2,
+            f"group {group + 1}" if words else str(group + 1),
+            fontproperties=font(14, True),
+            rotation=270 if words else 0,
+            va="center",
+            color=INK,
+        )
         if not named:
             middle = begin + (size - 1) / 2
             axes.text(-1, middle, f"group {group + 1}", fontproperties=font(12), ha="right", va="center", color=INK)
@@ -241,6 +250,8 @@ def _foot(shown: Sequence[Shown], by_class: bool) -> str:
     counts = sorted({len(one.projection.points) for one in shown})
     images = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
     remark = "" if by_class else " There are too many classes to tell each apart."
+    if len(shown) > 1:
+        remark += " The adjusted Rand index compares with the first column: 1 the same groups, 0 chance."
     return f"t-SNE of {images} images; large marks are centroids.{remark}"
 
 
