@@ -135,7 +135,8 @@ def comparison_picture(shown: Sequence[Shown], path: Path) -> None:
     block = side + gap + legend_width if across else 0
     width = columns * block + 2 * _MARGIN if across else 2 * _MARGIN + columns * (side + gap) + legend_width
     height = top + (side + _TITLE) * (1 if across else len(rows)) + _LINE + 8 + _MARGIN
-    page = _Page(width, height)
+    foot = _foot(shown, by_class)
+    page = _Page(max(width, int(text_width(foot, 12)) + 2 * _MARGIN), height)
     for place, one in enumerate(shown):
         colour_of = _matched(first, one.grouping)
         if not across:
@@ -148,7 +149,7 @@ def comparison_picture(shown: Sequence[Shown], path: Path) -> None:
             _draw_plane(panel, one, kind, colour_of)
             if across or place == len(shown) - 1:
                 page.legend(left + side + gap, above + _TITLE, _legend(kind, shown, first))
-    page.text(_MARGIN, height - _MARGIN - _LINE // 2, _foot(shown, by_class), size=12, colour=MUTED)
+    page.text(_MARGIN, height - _MARGIN - _LINE // 2, foot, size=12, colour=MUTED)
     page.save(path)
 
 
@@ -161,7 +162,7 @@ def distances_picture(found: FoundGroups, path: Path) -> None:
     cell = max(640 // len(order), 14 if named else 1)
     side = max(cell * len(order), 360)
     room = int(max(text_width(name, 12) for name in names)) + 16 if named else 0
-    left, top = _MARGIN + max(room, 76 if not named else 0), _MARGIN + _TITLE + 12
+    left, top = _MARGIN + room, _MARGIN + _TITLE + 12
     page = _Page(left + side + 110 + _MARGIN, top + side + room + _MARGIN)
     page.text(_MARGIN, _MARGIN + _TITLE // 2 - 6, "Distances between classes, by group", size=17, bold=True)
     axes = page.panel(left, top, side, side)
@@ -169,7 +170,7 @@ def distances_picture(found: FoundGroups, path: Path) -> None:
     np.fill_diagonal(matrix, np.nan)
     axes.set_facecolor("#E3E7EB")
     picture = axes.imshow(matrix, cmap="viridis", interpolation="nearest", aspect="auto")
-    _mark_groups(axes, grouping, named)
+    _mark_groups(axes, grouping)
     if named:
         for axis, texts in ((axes.xaxis, axes.get_xticklabels), (axes.yaxis, axes.get_yticklabels)):
             axis.set_ticks(range(len(order)), names)
@@ -182,8 +183,8 @@ def distances_picture(found: FoundGroups, path: Path) -> None:
     page.save(path)
 
 
-def _mark_groups(axes: Axes, grouping: Grouping, named: bool) -> None:
-    """Lines between groups, and their numbers on the right; on the left too where there are no names."""
+def _mark_groups(axes: Axes, grouping: Grouping) -> None:
+    """Lines between groups, and their numbers on the right."""
     begin = 0
     for group in range(grouping.num_groups):
         size = len(grouping.members(group))
@@ -201,9 +202,6 @@ def _mark_groups(axes: Axes, grouping: Grouping, named: bool) -> None:
             va="center",
             color=INK,
         )
-        if not named:
-            middle = begin + (size - 1) / 2
-            axes.text(-1, middle, f"group {group + 1}", fontproperties=font(12), ha="right", va="center", color=INK)
         begin += size
 
 
@@ -220,7 +218,8 @@ def _draw_plane(axes: Axes, shown: Shown, kind: str, colour_of: Callable[[int], 
         colour, marker = _class_mark(label) if kind == "class" else (colour_of(groups[label]), "o")
         own = (plane.centre_labels == label).numpy()
         x, y = plane.centres[own].T
-        axes.scatter(x, y, s=60, color=colour, marker=marker, edgecolors="black", linewidths=1.2)
+        large, edge = (60, 1.2) if len(groups) <= MAX_MARKED_CLASSES else (18, 0.6)
+        axes.scatter(x, y, s=large, color=colour, marker=marker, edgecolors="black", linewidths=edge)
     axes.margins(0.04)
 
 
@@ -252,7 +251,7 @@ def _foot(shown: Sequence[Shown], by_class: bool) -> str:
     remark = "" if by_class else " There are too many classes to tell each apart."
     if len(shown) > 1:
         remark += " The adjusted Rand index compares with the first column: 1 the same groups, 0 chance."
-    return f"t-SNE of {images} images; large marks are centroids.{remark}"
+    return f"t-SNE of {images} images; marks with an edge are centroids.{remark}"
 
 
 def _fit(name: str, room: int) -> str:

@@ -115,10 +115,7 @@ def test_a_source_that_is_long_tailed_has_no_balanced_data(tmp_path):
         (("--groups", 1), ("1 groups",)),
         (("--groups", "many"), ("--groups many", "auto")),
         (("--compare", "balancd"), ("balancd", "'balanced'")),
-        (
-            ("--compare", "balanced", "--compare", "balanced", "--compare", 4, "--imbalance", 4),
-            ("imbalance 4", "twice"),
-        ),
+        (("--compare", "balanced", "--compare", 4, "--imbalance", 4), ("imbalance 4", "twice")),
         (("--set", "centroid=3"), ("centroid",)),
         (("--seeds", 0), ("seeds",)),
         (("--arch", "convnet3x"), ("convnet3x",)),

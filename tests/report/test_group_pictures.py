@@ -34,12 +34,8 @@ def found_of(count=6, groups=2, names=None):
 
 def shown_of(found, name="imbalance 100"):
     """The first two features in place of a projection, which takes seconds."""
-    plane = Projection(
-        found.features[:, :2].numpy(),
-        found.labels,
-        found.centroids.centres[:, :2].float().numpy(),
-        found.centroids.labels,
-    )
+    centres = found.centroids.centres[:, :2].float().numpy()
+    plane = Projection(found.features[:, :2].numpy(), found.labels, centres, found.centroids.labels)
     return Shown(name, plane, found.grouping)
 
 
