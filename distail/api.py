@@ -12,7 +12,8 @@ from distail.data.image_set import ImageSet
 from distail.distilled import DistilledSet
 from distail.evaluation.recipe import EvaluationRecipe
 from distail.evaluation.result import Evaluation
-from distail.group_study import GroupRecipe, GroupStudy, study_groups
+from distail.group_data import GroupRecipe
+from distail.group_study import GroupStudy, study_groups
 from distail.groups.settings import FeatureImages
 from distail.progress import Progress
 from distail.recipe import Recipe

@@ -47,6 +47,7 @@ ORDER = (
     "training_images",
     "pipeline",
     "scoring",
+    "group_data",
     "group_study",
     "api",
     "cli",

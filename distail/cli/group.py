@@ -82,7 +82,8 @@ def group(
         Source of all randomness; with --seeds, the first of them.
     """
     from distail.config import parse_config
-    from distail.group_study import GroupRecipe, study_groups
+    from distail.group_data import GroupRecipe
+    from distail.group_study import study_groups
 
     recipe = parse_config(
         GroupRecipe,

@@ -102,6 +102,13 @@ def test_test_images_only_on_demand_and_with_a_word(source):
     assert "18 TEST images" in told.flat
 
 
+def test_a_source_without_test_images_needs_some_named(tmp_path):
+    path = write_npz(tmp_path / "single.npz", images=pets((4, 4, 4), 1))
+    assert_clear_refusal(call("group", path, *QUICK, "--features", "test"), "no test split", "--test")
+    other = write_npz(tmp_path / "other.npz", images=pets((2, 2, 2), 2))
+    assert "6 TEST images" in succeed("group", path, *QUICK, "--features", "test", "--test", other).flat
+
+
 def test_a_source_that_is_long_tailed_has_no_balanced_data(tmp_path):
     path = write_npz(tmp_path / "tail.npz", images=pets((40, 3, 2), 1))
     refused = call("group", path, *QUICK, "--compare", "balanced")
@@ -118,6 +125,7 @@ def test_a_source_that_is_long_tailed_has_no_balanced_data(tmp_path):
         (("--compare", "balanced", "--compare", 4, "--imbalance", 4), ("imbalance 4", "twice")),
         (("--set", "centroid=3"), ("centroid",)),
         (("--seeds", 0), ("seeds",)),
+        (("--test", "digits"), ("--features test",)),
         (("--arch", "convnet3x"), ("convnet3x",)),
         (("--features", "train", "--imbalance", 1000), ("1000",)),
     ],
