@@ -137,8 +137,8 @@ def tabu_search(distances: Distances, num_groups: int, start: Groups, num_steps:
             continue
         own = groups[mover]
         for j in range(n):
-            to_group[j, own] -= distances[j, mover]
-            to_group[j, goal] += distances[j, mover]
+            to_group[j, own] -= distances[mover, j]
+            to_group[j, goal] += distances[mover, j]
         sizes[own] -= 1
         sizes[goal] += 1
         groups[mover] = goal
