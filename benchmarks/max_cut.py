@@ -26,7 +26,7 @@ from distail.provenance import environment
 from distail.runtime import resolve_runtime
 
 SETTINGS = GroupingSettings(epochs=3, augmentation="none", max_images=200)
-LONG = {10: (64, 500), 20: (64, 500), 100: (64, 500), 200: (64, 500), 1000: (16, 150)}
+LONG = {10: (64, 500), 20: (64, 500), 100: (64, 500), 200: (64, 500), 1000: (24, 150)}
 """Starts, and steps for each class, of the long searches."""
 
 
@@ -52,14 +52,14 @@ def main() -> None:
 
 
 def measured(distances: Tensor, num_groups: int) -> dict[str, Any]:
-    """Processor time, which other programs do not lengthen, and gaps of one instance."""
+    """Time and gaps of one instance."""
     count = len(distances)
-    begun = time.process_time()
+    begun = time.perf_counter()
     found = max_cut(distances, num_groups)
-    seconds = time.process_time() - begun
-    begun = time.process_time()
+    seconds = time.perf_counter() - begun
+    begun = time.perf_counter()
     searched = heuristic_cut(distances, num_groups)
-    search_seconds = time.process_time() - begun
+    search_seconds = time.perf_counter() - begun
     starts, steps = LONG[count]
     best = max(
         heuristic_cut(distances, num_groups, seed=1, num_starts=starts, steps_per_class=steps).value, found.value
@@ -67,9 +67,9 @@ def measured(distances: Tensor, num_groups: int) -> dict[str, Any]:
     # A random partition into equal groups, on average.
     share = (1 - 1 / num_groups) * count / (count - 1)
     return {
-        "processor_seconds": seconds,
+        "seconds": seconds,
         "exact": found.exact,
-        "tabu_processor_seconds": search_seconds,
+        "tabu_seconds": search_seconds,
         "tabu_gap_to_exact": 1 - searched.value / found.value if found.exact else None,
         "tabu_gap_to_long_searches": 1 - searched.value / best,
         "tabu_gap_to_bound": searched.gap,
