@@ -69,6 +69,15 @@ class Row(Config):
     """What to know about it."""
 
 
+class CPUVariant(Config):
+    """What differs in the variants for a CPU, the same for every row."""
+
+    settings: dict[str, Any]
+    """Hyper-parameters that differ from the row's."""
+    note: str
+    """What they change, in words."""
+
+
 class Family(Config):
     """All rows of one method on one data set."""
 
@@ -78,8 +87,8 @@ class Family(Config):
     """What the recipes of all rows share."""
     rows: dict[str, Row]
     """By 'ifIMBALANCE-ipcIMAGES'."""
-    cpu: dict[str, Any]
-    """What differs in the variants for a CPU, the same for every row."""
+    cpu: CPUVariant
+    """What differs in the variants for a CPU."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,7 @@ class BuiltIn:
         published: of the row, also for the variant for a CPU, which is not expected to reach it.
         family_note: what holds for all rows of the family; may be empty.
         row_note: what to know about this row; may be empty.
+        cpu_note: what the variant for a CPU changes; empty where it is not one.
     """
 
     name: str
@@ -103,6 +113,7 @@ class BuiltIn:
     published: Published | None
     family_note: str
     row_note: str
+    cpu_note: str
 
     @property
     def is_for_cpu(self) -> bool:
@@ -111,8 +122,8 @@ class BuiltIn:
 
     @property
     def note(self) -> str:
-        """Both notes."""
-        return " ".join(note for note in (self.family_note, self.row_note) if note)
+        """All notes."""
+        return " ".join(note for note in (self.family_note, self.row_note, self.cpu_note) if note)
 
 
 def family_names() -> tuple[str, ...]:
@@ -182,7 +193,7 @@ def _find(name: str) -> BuiltIn | None:
         },
     )
     if parts["cpu"]:
-        values = merged(values, family.cpu)
+        values = merged(values, {"settings": family.cpu.settings})
     published = row.published
     if published and not published.source:
         published = published.model_copy(update={"source": family.about.published_in})
@@ -194,6 +205,7 @@ def _find(name: str) -> BuiltIn | None:
         published=published,
         family_note=family.about.note,
         row_note=row.note,
+        cpu_note=family.cpu.note if parts["cpu"] else "",
     )
 
 

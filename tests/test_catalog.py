@@ -77,7 +77,17 @@ def test_the_variant_for_a_cpu_differs_in_settings_alone(name):
     assert (whole.is_for_cpu, short.is_for_cpu) == (False, True)
     assert short.recipe.model_copy(update={"settings": whole.recipe.settings}) == whole.recipe
     assert short.recipe.settings != whole.recipe.settings
-    assert (short.published, short.note) == (whole.published, whole.note)
+    assert (short.published, short.note) == (whole.published, f"{whole.note} {short.cpu_note}".strip())
+
+
+@pytest.mark.parametrize("family", family_names())
+def test_the_variant_for_a_cpu_says_what_it_changes(family):
+    whole, short = [built_in(name) for name in NAMES if built_in(name).family == family][:2]
+    assert whole.cpu_note == ""
+    assert short.cpu_note.startswith("Variant for a CPU: ")
+    assert ("dam: adjusted" in short.note) == (short.recipe.settings.get("dam") == "adjusted")
+    assert ("selection network" in short.note) == ("selection_epochs" in short.recipe.settings)
+    assert cost_on_cpu(short).scoring_seconds == cost_on_cpu(whole).scoring_seconds
 
 
 @pytest.mark.parametrize("family", family_names())

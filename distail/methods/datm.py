@@ -68,7 +68,7 @@ class DATM(MatchingSettings, CurriculumSettings, Method):
 
     def work(self, problem: Problem) -> Work:
         """Training the experts that the bank lacks, then two passes over every step."""
-        return matching_work(problem, self.expert_needs(), self.iterations, self.batch_size, self.steps)
+        return matching_work(problem, self.expert_needs(), self, self.iterations, label_experts=self.num_label_experts)
 
     def distill(self, problem: Problem) -> Synthetic:
         """Chooses images and labels by the experts, and matches.

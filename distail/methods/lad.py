@@ -104,10 +104,10 @@ class LAD(MatchingSettings, CurriculumSettings, Method):
         return matching_work(
             problem,
             self.expert_needs(),
+            self,
             self.iterations,
-            self.batch_size,
-            self.steps,
             classifier_steps=classifier_steps,
+            label_experts=self.num_label_experts,
         )
 
     def distill(self, problem: Problem) -> Synthetic:
