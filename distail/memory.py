@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import torch
 
-from distail.experts.ground import _MEMORY_SHARE
+from distail.experts.ground import FLOAT_IMAGES_SHARE
 from distail.matching.backbone import goes_by_tangents
 from distail.methods._method import Method
 from distail.models import build_network
@@ -121,7 +121,7 @@ def _load_bytes(problem: Problem, load: Load, machine: Machine) -> int:
 def _float_images_bytes(problem: Problem, machine: Machine) -> int:
     """As `ExpertGround.training_set` decides."""
     size = 4 * problem.train.images.numel()
-    return size if size <= machine.available_bytes // _MEMORY_SHARE else 0
+    return size if size <= machine.available_bytes // FLOAT_IMAGES_SHARE else 0
 
 
 @dataclass(frozen=True)

@@ -162,6 +162,7 @@ def test_lad_on_cifar10_as_released(row, released):
     ("name", "expected"),
     [
         ("lad-cifar100lt-if10-ipc10", {"image_lr": 1000, "min_start_epoch": 30, "max_start_epoch": 50}),
+        ("lad-cifar100lt-if10-ipc20", {"num_label_experts": 1, "num_classifier_experts": 100}),
         ("lad-cifar100lt-if20-ipc50", {"steps": 40, "classifier_steps": 20, "batch_size": 1000, "label_lr": 10}),
         ("lad-cifar100lt-if50-ipc10", {"min_start_epoch": 20, "max_start_epoch": 70, "initial_images": "random"}),
         ("lad-tinyimagenetlt-if10-ipc10", {"steps": 25, "classifier_steps": 25, "learning_rate_lr": 1e-4}),
