@@ -16,12 +16,11 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field
 
 from distail.config import Config, parse_config
 from distail.errors import DistailError, did_you_mean
-from distail.recipe import Recipe
+from distail.recipe import Recipe, parse_yaml
 
 CPU = "-cpu"
 """End of the names of variants for a CPU."""
@@ -233,4 +232,4 @@ def _files() -> dict[str, Traversable]:
 
 @cache
 def _family(name: str) -> Family:
-    return parse_config(Family, yaml.safe_load(_files()[name].read_text(encoding="utf-8")), f"recipe family {name}")
+    return parse_config(Family, parse_yaml(_files()[name].read_text(encoding="utf-8")), f"recipe family {name}")

@@ -99,6 +99,8 @@ def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
     """
     import yaml
 
+    from distail.recipe import parse_yaml
+
     settings: dict[str, Any] = {}
     for assignment in assignments:
         key, sign, value = assignment.partition("=")
@@ -107,7 +109,7 @@ def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
                 f"--set {assignment} is no assignment. Write --set NAME=VALUE, such as --set iterations=500."
             )
         try:
-            settings[key.strip()] = yaml.safe_load(value)
+            settings[key.strip()] = parse_yaml(value)
         except yaml.YAMLError:
             raise DistailError(
                 f"--set {assignment}: the value is not YAML. Write --set NAME=VALUE, such as --set iterations=500."
