@@ -3,15 +3,12 @@
 python benchmarks/results_page.py
 """
 
-import json
-from pathlib import Path
 from typing import Any
+
+from page_parts import ROOT, percent, results, table
 
 from distail.artifact import write_text
 from distail.progress import format_seconds
-
-ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
 
 METHODS = (
     "random",
@@ -39,6 +36,8 @@ PUBLISHED = {
     "lad_long": "53.4 ± 0.1",
 }
 """CIFAR-10-LT, IF 100, IPC 10, ConvNet-3, lossless images; Zhao et al., arXiv:2408.14506, as reprinted by RLDD."""
+PUBLISHED_ON = {"convnet3": "53.4", "vgg11": "29.7", "resnet18": "43.6", "alexnet": "37.9"}
+"""LAD's set with other networks, RLDD (AAAI 2026), table 7."""
 
 TEXT = """# Results
 
@@ -60,15 +59,9 @@ JPEG (quality 75) copy of CIFAR-10. *Published* is a number from a paper, on los
 
 {classes}
 
-## Trajectory matching: engine against oracle
+{curve}
 
-{matching}
-
-{matching_precision}
-
-## Training experts
-
-{experts}
+{networks}
 
 ## Cost of making the sets
 
@@ -76,23 +69,7 @@ JPEG (quality 75) copy of CIFAR-10. *Published* is a number from a paper, on los
 
 Peak memory is that of the whole process, with 50,000 source images loaded; most of it is decoding and the data.
 
-## Precision
-
-{precision}
-
-Random images, 300 epochs: the same set and seeds in both precisions.
-
-## Throughput
-
-{throughput}
-
-ConvNet-3, 32x32 RGB, batch 128, median of {rounds} alternating rounds in one process on {hardware}, {threads} threads.
-
-## Everyday times
-
-{times}
-
-Wall time on a quiet machine ({hardware}), in a fresh virtual environment made from a clean clone.
+How fast all this is, and what lower precision changes, is in [speed.md](speed.md).
 """
 
 NOTES = """\
@@ -121,36 +98,22 @@ NOTES = """\
 
 def main() -> None:
     """Reads the results and writes the page."""
-    found = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
+    found = results()
     rows = {name: found[name] for name in METHODS if name in found}
-    throughput = found["throughput"]
     text = TEXT.format(
         scores=_scores(rows),
         notes=NOTES,
         classes=_classes(rows),
-        matching=_matching(found["matching_speed"]),
-        matching_precision=_matching_precision(found["matching_precision"]),
-        experts=_experts(found["expert_speed"]) if "expert_speed" in found else "Not measured yet.",
+        curve=_curve(found.get("lad_long_curve")),
+        networks=_networks(found),
         costs=_costs(rows),
-        precision=_precision(found),
-        throughput=_table(
-            ("norm", "fp32, images/s", "bf16, images/s", "ratio"),
-            [
-                (row["norm"], *(f"{row['images_per_second'][p]:.0f}" for p in ("fp32", "bf16")), f"{row['ratio']:.2f}")
-                for row in throughput["rows"]
-            ],
-        ),
-        times=_times(found["times"]),
-        rounds=throughput["rows"][0]["n"],
-        hardware=throughput["hardware"],
-        threads=throughput["threads"],
     )
     write_text(ROOT / "docs" / "results.md", text)
 
 
 def _scores(rows: dict[str, Any]) -> str:
     heads = ("method", "images", "labels", "epochs", "n", "accuracy", "class std", "many", "medium", "ECE", "published")
-    return _table(
+    return table(
         heads,
         [
             (
@@ -159,7 +122,7 @@ def _scores(rows: dict[str, Any]) -> str:
                 row["labels"],
                 row["epochs"],
                 row["scores"]["accuracy"]["n"],
-                *(_percent(row["scores"].get(key)) for key in ("accuracy", "class_std", "many", "medium", "ece")),
+                *(percent(row["scores"].get(key)) for key in ("accuracy", "class_std", "many", "medium", "ece")),
                 PUBLISHED.get(name, "–"),
             )
             for name, row in rows.items()
@@ -169,95 +132,78 @@ def _scores(rows: dict[str, Any]) -> str:
 
 def _classes(rows: dict[str, Any]) -> str:
     names = next(iter(rows.values()))["class_names"]
-    return _table(
+    return table(
         ("class", *rows),
-        [(name, *(_percent(row["per_class"][label]) for row in rows.values())) for label, name in enumerate(names)],
+        [(name, *(percent(row["per_class"][label]) for row in rows.values())) for label, name in enumerate(names)],
     )
 
 
-def _matching(report: dict[str, Any]) -> str:
-    tables = []
-    for ipc, rows in report["ipc"].items():
-        table = _table(
-            (
-                "variant",
-                "phase 1, s/step",
-                "phase 2, s/step",
-                "iteration, s",
-                "speed-up",
-                "memory, MiB",
-                "memory ratio",
-            ),
-            [
-                (
-                    report["variants"].get(name, name),
-                    f"{row['phase1_step_s']:.3f}",
-                    f"{row['phase2_step_s']:.3f}",
-                    f"{row['iteration_s']:.1f}",
-                    f"{row['speedup']:.1f}",
-                    f"{row['peak_bytes'] / 2**20:.0f}",
-                    f"{row['memory_ratio']:.1f}",
-                )
-                for name, row in rows.items()
-            ],
-        )
-        tables.append(f"LAD, 10 classes, {ipc} images per class, {report['steps_in_recipe']} steps:\n\n{table}")
-    limit = report["arithmetic"]
-    tables.append(
-        f"Convolutions of one iteration at IPC 10 are {limit['operations_of_an_iteration'] / 1e12:.2f} · 10¹² "
-        f"operations; a large product of bf16 matrices runs at {limit['bf16_operations_per_second'] / 1e9:.0f} · 10⁹ a "
-        f"second, so {limit['least_seconds']:.1f} s is the least; the engine takes {limit['engine_over_least']:.1f} "
-        "times that. Iterations are step times multiplied by 80 + 80; memory is the peak above the process before the "
-        "first step. "
-        f"{report['hardware']}, {report['threads']} threads."
-    )
-    return "\n\n".join(tables)
-
-
-def _matching_precision(report: dict[str, Any]) -> str:
-    keys = ("loss", "images", "labels", "learning_rate")
-    table = _table(
-        ("gradients of", "by", "precision", *keys, "cosine, images"),
+def _curve(report: dict[str, Any] | None) -> str:
+    if report is None:
+        return ""
+    losses = {part["up_to"]: part for part in report["losses"]}
+    points = table(
+        (
+            "iteration",
+            "accuracy",
+            "class std",
+            "many",
+            "medium",
+            "loss before it",
+            "of the backbone",
+            "of the classifier",
+        ),
         [
             (
-                row["case"],
-                row["who"],
-                row["precision"],
-                *(f"{row[key]:.0e}" for key in keys),
-                f"{row['images_cosine']:.4f}",
+                row["iteration"],
+                *(percent(row["scores"].get(key)) for key in ("accuracy", "class_std", "many", "medium")),
+                *(_number(losses.get(row["iteration"], {}).get(key)) for key in ("loss", "loss1", "loss2")),
             )
             for row in report["rows"]
         ],
     )
+    n = report["rows"][0]["scores"]["accuracy"]["n"]
     return (
-        f"Relative errors against the oracle in fp64, {report['steps']} steps on {report['images']} images:\n\n"
-        f"{table}\n\n"
-        "In fp64 engine and oracle agree to rounding. In fp32 and bf16 the engine's errors are those that the oracle "
-        "has in the same precision; they come from ReLUs whose input changes sign."
+        f"## LAD over iterations\n\n{points}\n\n"
+        f"The run `lad_long` on validation images, not test images: {report['validation']}. {n} students of "
+        f"{report['epochs']} epochs a point. Losses are means over the iterations since the point before; their sum is "
+        "weighted by the recipe."
     )
 
 
-def _experts(report: dict[str, Any]) -> str:
-    rates = _table(
-        ("four experts at once", "images/s"), [(n, f"{rate:.0f}") for n, rate in report["images_per_second"].items()]
-    )
-    work = _table(
-        ("what is trained", "representation", "classifier", "times less"),
+def _networks(found: dict[str, Any]) -> str:
+    """Scores of one set with several students' networks."""
+    rows = [("convnet3", found["lad"])] + [
+        (name.removeprefix("lad-on-"), row) for name, row in found.items() if name.startswith("lad-on-")
+    ]
+    scores = table(
+        ("network", "n", "accuracy", "class std", "many", "medium", "time per student", "published"),
         [
-            (name, f"{row['representation'] / 1e6:.0f}", f"{row['classifier'] / 1e6:.0f}", f"{row['times_less']:.1f}")
-            for name, row in report["work"].items()
+            (
+                network,
+                row["scores"]["accuracy"]["n"],
+                *(percent(row["scores"].get(key)) for key in ("accuracy", "class_std", "many", "medium")),
+                format_seconds(sum(row["train_seconds"]) / len(row["train_seconds"])),
+                PUBLISHED_ON.get(network, "–"),
+            )
+            for network, row in rows
         ],
     )
     return (
-        f"{rates}\n\nConvNet-3, batches of 256 images of 32x32, bf16, on {report['hardware']}.\n\n{work}\n\n"
-        "Work in millions of forward and backward passes of one image, for CIFAR-10-LT, imbalance 100, IPC 10; the "
-        "authors train 100 experts for 100 epochs, and their classifiers for 10."
+        f"## LAD's set with other networks\n\n{scores}\n\n"
+        "The set of the row `lad`, made with ConvNet-3, and students of other networks trained alike, at the learning "
+        "rate that was learned for ConvNet-3. VGG-11, ResNet-18 and AlexNet are the variants for small images with "
+        "instance norm where they have a norm."
     )
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
 
 
 def _costs(rows: dict[str, Any]) -> str:
     made = {name: row for name, row in rows.items() if row["distill_seconds"] is not None}
-    return _table(
+    return table(
         ("method", "time to make", "peak memory, GiB", "time per student", "threads", "precision"),
         [
             (
@@ -271,42 +217,6 @@ def _costs(rows: dict[str, Any]) -> str:
             for name, row in made.items()
         ],
     )
-
-
-def _precision(found: dict[str, Any]) -> str:
-    rows = [(name, found[f"random-{name}-300"]) for name in ("fp32", "bf16") if f"random-{name}-300" in found]
-    return _table(
-        ("precision", "n", "accuracy", "time per student"),
-        [
-            (
-                name,
-                row["scores"]["accuracy"]["n"],
-                _percent(row["scores"]["accuracy"]),
-                format_seconds(sum(row["train_seconds"]) / len(row["train_seconds"])),
-            )
-            for name, row in rows
-        ],
-    )
-
-
-def _times(row: dict[str, Any]) -> str:
-    return _table(
-        ("what", "seconds"),
-        [
-            ("`distail demo`", row["demo_seconds"]),
-            (f"test suite, {row['tests_passed']:,} tests on 2 cores", row["test_suite_seconds"]),
-            ("`distail --help`, best of 5", row["help_seconds_best_of_5"]),
-        ],
-    )
-
-
-def _percent(value: dict[str, float] | None) -> str:
-    return "–" if value is None else f"{100 * value['mean']:.1f} ± {100 * value['std']:.1f}"
-
-
-def _table(heads: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
-    lines = [heads, tuple("---" for _ in heads), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
 if __name__ == "__main__":

@@ -16,12 +16,11 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field
 
 from distail.config import Config, parse_config
 from distail.errors import DistailError, did_you_mean
-from distail.recipe import Recipe
+from distail.recipe import Recipe, parse_yaml
 
 CPU = "-cpu"
 """End of the names of variants for a CPU."""
@@ -69,6 +68,15 @@ class Row(Config):
     """What to know about it."""
 
 
+class CPUVariant(Config):
+    """What differs in the variants for a CPU, the same for every row."""
+
+    settings: dict[str, Any]
+    """Hyper-parameters that differ from the row's."""
+    note: str
+    """What they change, in words."""
+
+
 class Family(Config):
     """All rows of one method on one data set."""
 
@@ -78,8 +86,8 @@ class Family(Config):
     """What the recipes of all rows share."""
     rows: dict[str, Row]
     """By 'ifIMBALANCE-ipcIMAGES'."""
-    cpu: dict[str, Any]
-    """What differs in the variants for a CPU, the same for every row."""
+    cpu: CPUVariant
+    """What differs in the variants for a CPU."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,7 @@ class BuiltIn:
         published: of the row, also for the variant for a CPU, which is not expected to reach it.
         family_note: what holds for all rows of the family; may be empty.
         row_note: what to know about this row; may be empty.
+        cpu_note: what the variant for a CPU changes; empty where it is not one.
     """
 
     name: str
@@ -103,6 +112,7 @@ class BuiltIn:
     published: Published | None
     family_note: str
     row_note: str
+    cpu_note: str
 
     @property
     def is_for_cpu(self) -> bool:
@@ -111,8 +121,8 @@ class BuiltIn:
 
     @property
     def note(self) -> str:
-        """Both notes."""
-        return " ".join(note for note in (self.family_note, self.row_note) if note)
+        """All notes."""
+        return " ".join(note for note in (self.family_note, self.row_note, self.cpu_note) if note)
 
 
 def family_names() -> tuple[str, ...]:
@@ -182,7 +192,7 @@ def _find(name: str) -> BuiltIn | None:
         },
     )
     if parts["cpu"]:
-        values = merged(values, family.cpu)
+        values = merged(values, {"settings": family.cpu.settings})
     published = row.published
     if published and not published.source:
         published = published.model_copy(update={"source": family.about.published_in})
@@ -194,6 +204,7 @@ def _find(name: str) -> BuiltIn | None:
         published=published,
         family_note=family.about.note,
         row_note=row.note,
+        cpu_note=family.cpu.note if parts["cpu"] else "",
     )
 
 
@@ -221,4 +232,4 @@ def _files() -> dict[str, Traversable]:
 
 @cache
 def _family(name: str) -> Family:
-    return parse_config(Family, yaml.safe_load(_files()[name].read_text(encoding="utf-8")), f"recipe family {name}")
+    return parse_config(Family, parse_yaml(_files()[name].read_text(encoding="utf-8")), f"recipe family {name}")

@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from functools import cache
 
 import torch
 
 from distail.catalog import About, BuiltIn
 from distail.data.image_set import ImageSet
 from distail.data.long_tail import long_tail_counts
-from distail.data.preprocess import fit_preprocessing
-from distail.estimate import FLOAT_COPIES_OF_THE_SET, PROCESS_BYTES
-from distail.matching.settings import MatchingSettings
-from distail.matching.work import matching_work
-from distail.methods._method import Method
+from distail.data.preprocess import Preprocessing
+from distail.matching.work import expert_work
+from distail.memory import Machine, memory_needed
 from distail.methods._registry import build_method
-from distail.models import build_network
-from distail.parallel import CHUNK_IMAGES
 from distail.problem import Problem, Work
 from distail.recipe import Recipe
+from distail.runtime import Runtime
 
 HARDWARE = "AMD EPYC, 2 cores, bf16"
 """What the throughputs below were measured on, idle otherwise, with torch 2.13."""
@@ -52,16 +48,7 @@ UNFUSED = Throughput(forward_backward=486, forward=800)
 
 _SLOWER = {("convnet3", 32): 1.0, ("convnet4", 64): 4.2}
 """Time for an image, relative to ConvNet-3 at 32x32, by network and side in pixels; measured."""
-_CORES = 2
-_ACTIVATION_BYTES_PER_PIXEL = math.ceil(128 * 3.25 * 4 / 3 * 4)
-"""Of one image in a ConvNet: 128 channels; the outputs of convolution, norm and ReLU, and a quarter of one after
-pooling; a third more for the blocks behind the first; four bytes each."""
-_COPIES_WHILE_MATCHING = 3
-"""Values, their tangents, and what flows back."""
-_FLOAT_DATA_LIMIT = 2 * 2**30
-"""Bytes up to which preprocessed training images are held beside the raw ones; more are preprocessed when used."""
-_ZCA_MATRICES = 3
-"""Covariance, eigenvectors and work space, in float64."""
+_MACHINE = Machine(threads=2, available_bytes=16 * 2**30)
 
 
 @dataclass(frozen=True)
@@ -96,16 +83,15 @@ def cost_on_cpu(entry: BuiltIn) -> Cost:
     recipe, about = entry.recipe, entry.about
     method = build_method(recipe.method, recipe.settings)
     problem = _imagined_problem(entry)
-    needs = method.expert_needs()
-    experts = matching_work(problem, needs, iterations=0, batch_size=1, steps=0) if needs else Work()
-    whole = method.work(problem)
-    rest = Work(whole.forward - experts.forward, whole.forward_backward - experts.forward_backward, whole.batch)
+    experts, whole = expert_work(problem, method.expert_needs()), method.work(problem)
+    rest = Work(whole.forward - experts.forward, whole.forward_backward - experts.forward_backward)
+    matches = any(load.passes == "tangents" for load in whole.loads)
     slower = _SLOWER[recipe.architecture, about.image_shape[1]]
     return Cost(
         experts_seconds=slower * _seconds(experts, FUSED),
-        distillation_seconds=slower * _seconds(rest, FUSED if isinstance(method, MatchingSettings) else UNFUSED),
+        distillation_seconds=slower * _seconds(rest, FUSED if matches else UNFUSED),
         scoring_seconds=slower * _seconds(_scoring_work(recipe, about), FUSED),
-        memory_bytes=_memory_bytes(problem, recipe, method, whole),
+        memory_bytes=memory_needed(problem, method, _MACHINE).peak,
     )
 
 
@@ -117,9 +103,21 @@ def _imagined_problem(entry: BuiltIn) -> Problem:
     train = ImageSet(images, labels, tuple(map(str, range(len(counts)))), entry.about.data)
     return Problem(
         train=train,
-        preprocessing=fit_preprocessing(train, "none"),
+        preprocessing=_imagined_preprocessing(entry),
         images_per_class=entry.recipe.images_per_class,
         architecture=entry.recipe.architecture,
+        runtime=Runtime("cpu", "bf16"),
+    )
+
+
+def _imagined_preprocessing(entry: BuiltIn) -> Preprocessing:
+    """Of the recipe's kind where that takes memory; fitted on nothing."""
+    shape = entry.about.image_shape
+    if entry.recipe.preprocessing != "zca":
+        return Preprocessing("none", shape)
+    size = math.prod(shape)
+    return Preprocessing(
+        "zca", shape, mean=torch.zeros(size), components=torch.zeros(0, size), variances=torch.zeros(0)
     )
 
 
@@ -133,31 +131,4 @@ def _scoring_work(recipe: Recipe, about: About) -> Work:
         return Work()
     students = recipe.evaluation.seeds * len(recipe.evaluation.architectures)
     images = recipe.images_per_class * about.num_classes
-    return Work(forward_backward=students * recipe.evaluation.train.num_epochs * images, batch=images)
-
-
-def _memory_bytes(problem: Problem, recipe: Recipe, method: Method, work: Work) -> int:
-    """The process, the data, the set, and the larger of fitting ZCA and what a distillation holds at once."""
-    values = math.prod(problem.train.image_shape)
-    data = len(problem.train) * values
-    as_floats = 4 * data if 4 * data <= _FLOAT_DATA_LIMIT else 0
-    synthetic = 4 * FLOAT_COPIES_OF_THE_SET * values * problem.images_per_class * problem.num_classes
-    zca = 8 * _ZCA_MATRICES * values**2 if recipe.preprocessing == "zca" else 0
-    activations = _ACTIVATION_BYTES_PER_PIXEL * problem.train.image_shape[1] * problem.train.image_shape[2]
-    if isinstance(method, MatchingSettings):
-        # θ of every step is kept for the second pass; images pass a chunk a core at a time.
-        steps = (
-            (method.steps + 1)
-            * 4
-            * _num_parameters(recipe.architecture, problem.train.image_shape, problem.num_classes)
-        )
-        at_once = steps + _CORES * CHUNK_IMAGES * _COPIES_WHILE_MATCHING * activations
-    else:
-        at_once = work.batch * activations
-    return PROCESS_BYTES + data + as_floats + synthetic + max(zca, at_once)
-
-
-@cache
-def _num_parameters(architecture: str, image_shape: tuple[int, int, int], num_classes: int) -> int:
-    network = build_network(architecture, image_shape, num_classes, seed=0)
-    return sum(parameter.numel() for parameter in network.parameters())
+    return Work(forward_backward=students * recipe.evaluation.train.num_epochs * images)

@@ -8,16 +8,13 @@ from dataclasses import dataclass
 import torch
 
 from distail.errors import DistailError
+from distail.memory import Machine, memory_needed
 from distail.methods._method import Method
 from distail.models import Network
 from distail.problem import Problem
 from distail.runtime import available_memory_bytes
 
 _PROBE_IMAGES = 64
-PROCESS_BYTES = 500 * 2**20
-"""What Python and torch occupy before any image, measured on Linux with torch 2.13 on the CPU."""
-FLOAT_COPIES_OF_THE_SET = 5
-"""Images, momentum, gradient, update and one temporary."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,7 @@ class Estimate:
 
     Attributes:
         seconds: wall time, good to a factor of about two.
-        memory_bytes: peak, with the data.
+        memory_bytes: peak, with the process and its data; of the device alone on CUDA.
     """
 
     seconds: float
@@ -39,9 +36,9 @@ def estimate(problem: Problem, method: Method) -> Estimate:
     return Estimate(
         seconds=work.forward * _seconds_per_image(problem, backward=False)
         + work.forward_backward * _seconds_per_image(problem, backward=True)
-        if work.batch
+        if work.forward or work.forward_backward
         else 0.0,
-        memory_bytes=_memory_bytes(problem, method),
+        memory_bytes=memory_needed(problem, method, _machine(problem)).peak,
     )
 
 
@@ -49,48 +46,36 @@ def require_memory(problem: Problem, method: Method) -> None:
     """Refuses a run that cannot fit.
 
     Raises:
-        DistailError: names what is needed and what is there.
+        DistailError: names what is needed, what is there, and which settings would lower the need.
     """
-    needed, available = (
-        _set_bytes(problem) + _activation_bytes(problem, method),
-        available_memory_bytes(problem.runtime.device),
-    )
-    if needed > available:
+    machine = _machine(problem)
+    needed = memory_needed(problem, method, machine).method  # the process and its data are in memory already
+    if needed > machine.available_bytes:
         total = problem.images_per_class * problem.num_classes
+        smaller = _fitting_batch(problem, method, machine)
+        remedy = f" Or pass fewer through the network at once: --set {smaller}." if smaller else ""
         raise DistailError(
             f"{total} synthetic images ({problem.images_per_class} per class) need about {needed / 2**30:.1f} GiB, but "
-            f"{available / 2**30:.1f} GiB are free. Ask for fewer with --ipc, or smaller ones with --image-size."
+            f"{machine.available_bytes / 2**30:.1f} GiB are free. Ask for fewer with --ipc, or smaller ones with "
+            f"--image-size.{remedy}"
         )
 
 
-def _memory_bytes(problem: Problem, method: Method) -> int:
-    return PROCESS_BYTES + problem.train.images.nbytes + _set_bytes(problem) + _activation_bytes(problem, method)
+def _machine(problem: Problem) -> Machine:
+    return Machine(torch.get_num_threads(), available_memory_bytes(problem.runtime.device))
 
 
-def _set_bytes(problem: Problem) -> int:
-    channels, height, width = problem.train.image_shape
-    per_image = 4 * channels * height * width
-    return FLOAT_COPIES_OF_THE_SET * per_image * problem.images_per_class * problem.num_classes
-
-
-def _activation_bytes(problem: Problem, method: Method) -> int:
-    """Bytes of all layer outputs of the largest batch, found by running two images through the network."""
-    batch = method.work(problem).batch
-    if not batch:
-        return 0
-    network = problem.network("estimate")
-    total = 0
-
-    def count(module: torch.nn.Module, inputs: object, output: torch.Tensor) -> None:
-        nonlocal total
-        total += output.nbytes
-
-    hooks = [module.register_forward_hook(count) for module in network.modules() if not list(module.children())]
-    with torch.no_grad():
-        network(_probe(problem, 2))
-    for hook in hooks:
-        hook.remove()
-    return total // 2 * batch
+def _fitting_batch(problem: Problem, method: Method, machine: Machine) -> str | None:
+    """'batch_size=125', the method's batch halved until it fits; None where it has no batch, or that does not help."""
+    if (name := method.batch_field) is None:
+        return None
+    batch = getattr(method, name)
+    while batch > 1:
+        batch //= 2
+        smaller = method.model_copy(update={name: batch})
+        if memory_needed(problem, smaller, machine).method <= machine.available_bytes:
+            return f"{name}={batch}"
+    return None
 
 
 def _seconds_per_image(problem: Problem, *, backward: bool) -> float:

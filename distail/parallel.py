@@ -43,13 +43,18 @@ def map_chunks(
         return []
     if device != "cpu":
         return [function(slice(0, num_images))]
-    count = min(2 * -(-num_images // (2 * chunk_images)), num_images)
+    count = num_parts(num_images, chunk_images)
     edges = [number * num_images // count for number in range(count + 1)]
     parts = [slice(start, stop) for start, stop in pairwise(edges)]
     threads = torch.get_num_threads()
     if threads == 1:
         return [function(part) for part in parts]
     return list(_pool(threads).map(function, parts))
+
+
+def num_parts(num_images: int, chunk_images: int = CHUNK_IMAGES) -> int:
+    """How many parts `map_chunks` makes of a batch on the CPU."""
+    return min(2 * -(-num_images // (2 * chunk_images)), num_images)
 
 
 @cache

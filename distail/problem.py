@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int64
@@ -134,15 +134,41 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Load:
+    """What a method holds in memory while one batch passes through the network, as counts; bytes are reckoned later.
+
+    Attributes:
+        images: in the batch.
+        passes: 'forward' keeps no graph; 'backward' keeps one; 'tangents' also keeps derivatives along a direction,
+            where the network has them, and is 'double_backward' elsewhere, which keeps the graph of a gradient.
+        shared: whether CPU threads share the batch, a part of it each at a time, where images do not mix.
+        graphs: how many batches' graphs are kept at once.
+        parameter_vectors: kept beside the gradients of the batch, such as a student's path.
+        feature_vectors: kept, such as those of all training images.
+        float_images: whether the training images are kept preprocessed, as `ExpertGround.training_set` does where
+            memory is plentiful.
+    """
+
+    images: int
+    passes: Literal["forward", "backward", "tangents", "double_backward"] = "backward"
+    shared: bool = False
+    graphs: int = 1
+    parameter_vectors: int = 0
+    feature_vectors: int = 0
+    float_images: bool = False
+
+
+@dataclass(frozen=True)
 class Work:
     """How much computing a method will ask for, counted in images that pass through the network.
 
     Attributes:
         forward: images passed forward only.
         forward_backward: images passed forward and backward.
-        batch: largest number of images in the network at once, which decides the memory.
+        loads: what is in memory at different times, of which the heaviest decides how much is needed; none where no
+            network is used.
     """
 
     forward: int = 0
     forward_backward: int = 0
-    batch: int = 0
+    loads: tuple[Load, ...] = ()

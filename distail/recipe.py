@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,6 +67,27 @@ class Recipe(Config):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
+class _Loader(yaml.SafeLoader):
+    """Takes `off`, `on`, `yes` and `no` as words, as YAML 1.2 does: some settings have a value of that name."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF"))
+
+
+def parse_yaml(text: str) -> Any:
+    """Plain values from YAML, of which only `true` and `false` are booleans; nothing in it is executed.
+
+    Raises:
+        yaml.YAMLError: it is not YAML.
+    """
+    return yaml.load(text, Loader=_Loader)
+
+
 def load_recipe(path: str | Path) -> Recipe:
     """Reads a recipe.
 
@@ -74,7 +96,7 @@ def load_recipe(path: str | Path) -> Recipe:
     """
     file = Path(path)
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = parse_yaml(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise DistailError(
             f"Recipe {file} cannot be read: {error.strerror}. Check the path; that of a run is RUN/recipe.yaml."

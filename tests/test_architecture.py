@@ -32,6 +32,7 @@ ORDER = (
     "matching",
     "synthetic",
     "methods",
+    "memory",
     "estimate",
     "distilled",
     "export",

@@ -77,7 +77,17 @@ def test_the_variant_for_a_cpu_differs_in_settings_alone(name):
     assert (whole.is_for_cpu, short.is_for_cpu) == (False, True)
     assert short.recipe.model_copy(update={"settings": whole.recipe.settings}) == whole.recipe
     assert short.recipe.settings != whole.recipe.settings
-    assert (short.published, short.note) == (whole.published, whole.note)
+    assert (short.published, short.note) == (whole.published, f"{whole.note} {short.cpu_note}".strip())
+
+
+@pytest.mark.parametrize("family", family_names())
+def test_the_variant_for_a_cpu_says_what_it_changes(family):
+    whole, short = [built_in(name) for name in NAMES if built_in(name).family == family][:2]
+    assert whole.cpu_note == ""
+    assert short.cpu_note.startswith("Variant for a CPU: ")
+    assert ("dam: adjusted" in short.note) == (short.recipe.settings.get("dam") == "adjusted")
+    assert ("selection network" in short.note) == ("selection_epochs" in short.recipe.settings)
+    assert cost_on_cpu(short).scoring_seconds == cost_on_cpu(whole).scoring_seconds
 
 
 @pytest.mark.parametrize("family", family_names())
@@ -152,6 +162,7 @@ def test_lad_on_cifar10_as_released(row, released):
     ("name", "expected"),
     [
         ("lad-cifar100lt-if10-ipc10", {"image_lr": 1000, "min_start_epoch": 30, "max_start_epoch": 50}),
+        ("lad-cifar100lt-if10-ipc20", {"num_label_experts": 1, "num_classifier_experts": 100}),
         ("lad-cifar100lt-if20-ipc50", {"steps": 40, "classifier_steps": 20, "batch_size": 1000, "label_lr": 10}),
         ("lad-cifar100lt-if50-ipc10", {"min_start_epoch": 20, "max_start_epoch": 70, "initial_images": "random"}),
         ("lad-tinyimagenetlt-if10-ipc10", {"steps": 25, "classifier_steps": 25, "learning_rate_lr": 1e-4}),

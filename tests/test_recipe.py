@@ -8,10 +8,13 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distail.cli.options import parse_settings
 from distail.config import parse_config
 from distail.errors import DistailError
 from distail.evaluation.recipe import EvaluationRecipe
-from distail.recipe import DataRecipe, Recipe, load_recipe
+from distail.methods._registry import build_method
+from distail.methods.lad import LAD
+from distail.recipe import DataRecipe, Recipe, load_recipe, parse_yaml
 from distail.training.recipe import TrainRecipe
 
 positive = st.floats(0, 1e6, exclude_min=True)
@@ -177,3 +180,21 @@ def test_parsing_a_dumped_recipe_is_the_identity():
 def test_recipes_need_no_torch():
     code = "import sys, distail.recipe; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("word", ["off", "on", "yes", "no", "Off", "NO"])
+def test_words_stay_words(word):
+    assert parse_yaml(f"[{word}, {{{word}: 1}}]") == [word, {word: 1}]
+
+
+def test_true_and_false_are_booleans():
+    assert parse_yaml("[true, True, false, FALSE, 'true', truth]") == [True, True, False, False, "true", "truth"]
+
+
+def test_an_ablation_can_be_named_on_the_command_line():
+    asked = parse_settings(["dam=off", "decoupling=false"])
+    lad = build_method("lad", asked)
+    assert isinstance(lad, LAD)
+    assert (lad.dam, lad.decoupling) == ("off", False)
+    again = parse_yaml(Recipe(data=DataRecipe(source="x"), method="lad", settings=asked).to_yaml())
+    assert again["settings"] == asked

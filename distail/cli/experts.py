@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from distail.cli.options import Compute, Output, Repeatable, Whole, parse_settings
+from distail.cli.options import Compute, Output, Repeatable, Whole, asked_recipe, parse_settings
 from distail.errors import DistailError
+
+if TYPE_CHECKING:
+    from distail.recipe import Recipe
+
+_METHOD = "lad"
+"""Whose experts are trained where neither a method nor a recipe is named."""
+_FLAGS = {"method": "--for", "architecture": "--arch", "image_size": "--image-size"}
+"""Flags that are not called like what they decide in a recipe."""
 
 experts = App(name="experts", help="Train or list the networks whose training some methods imitate.")
 
 
 @experts.command
 def train(
-    source: str,
+    source: str | None = None,
     /,
     *,
-    for_: Annotated[str, Parameter(name="--for")] = "lad",
+    recipe: str | None = None,
+    for_: Annotated[str | None, Parameter(name="--for")] = None,
     set: Annotated[tuple[str, ...], Repeatable] = (),
     imbalance: float | None = None,
-    preprocessing: Literal["none", "normalize", "zca"] = "normalize",
-    arch: str = "convnet3",
+    preprocessing: Literal["none", "normalize", "zca"] | None = None,
+    arch: str | None = None,
     holdout: float | None = None,
     image_size: Annotated[int | None, Whole] = None,
     strict: Annotated[bool, Parameter(negative=())] = False,
@@ -34,22 +43,25 @@ def train(
 ) -> None:
     """Train all experts that a method needs on SOURCE, or go on where an earlier call stopped.
 
-    `distail distill` trains missing experts by itself; this does it ahead of time, or shared among machines.
+    `distail distill` and `distail run` do so by themselves; this does it ahead of time, or shared among machines.
 
     Parameters
     ----------
     source
-        digits, a folder with one folder per class, a .parquet or .npz file, or hf:NAME.
+        digits, a folder with one folder per class, a .parquet or .npz file, or hf:NAME; that of --recipe when omitted.
+    recipe
+        Train those that `distail run RECIPE` uses: a YAML file, or a name that `distail recipes` lists. It takes the
+        place of all flags that describe data, method, network and device; --set and SOURCE still change it.
     for_
-        Method that will use them.
+        Method that will use them; lad when omitted.
     set
-        NAME=VALUE of a hyper-parameter of the method, as for distill; may be repeated.
+        NAME=VALUE of a hyper-parameter of the method, as for distill and run; may be repeated.
     imbalance
         Make the data long-tailed first: factor (100) or its inverse (0.01). Omit to keep the data as they are.
     preprocessing
-        As it will be when distilling.
+        As it will be when distilling; normalize when omitted.
     arch
-        Network of the experts.
+        Network of the experts; convnet3 when omitted.
     holdout
         Fraction of each class set aside for testing, as it will be when distilling.
     image_size
@@ -64,31 +76,39 @@ def train(
         Train every representation expert for at least so many epochs, beyond those that the method can use.
     """
     from distail.experts.bank import ExpertBank
-    from distail.experts.school import missing_epochs, train_experts
+    from distail.experts.school import missing_experts, train_experts
     from distail.methods._registry import build_method
     from distail.models.architecture import check_architecture
     from distail.pipeline import pose
-    from distail.recipe import DataRecipe, Recipe
 
-    method = build_method(for_, parse_settings(set))
-    needs = [need.lasting(epochs or 0) for need in method.expert_needs()]
-    if not needs:
-        raise DistailError(f"Method '{for_}' uses no experts. Distil with it at once: distail distill {source}.")
-    check_architecture(arch)
-    chosen = None if only is None else _range(only, max(need.total for need in needs))
-    progress = output.progress()
-    data = DataRecipe(source=source, imbalance=imbalance, holdout=holdout, image_size=image_size, strict=strict)
-    recipe = Recipe(
-        data=data, preprocessing=preprocessing, architecture=arch, device=compute.device, precision=compute.precision
+    data = _given(imbalance=imbalance, holdout=holdout, image_size=image_size, strict=strict or None)
+    how = _given(
+        method=for_,
+        preprocessing=preprocessing,
+        architecture=arch,
+        device=None if compute.device == "auto" else compute.device,
+        precision=None if compute.precision == "auto" else compute.precision,
     )
+    if recipe is None:
+        asked = _from_flags(source, set, data, how)
+    else:
+        asked = _from_recipe(recipe, source, set, given={**how, **data})
+    needs = [need.lasting(epochs or 0) for need in build_method(asked.method, asked.settings).expert_needs()]
+    if not needs:
+        instead = f"distail distill {source}" if recipe is None else f"distail run {recipe}"
+        raise DistailError(f"Method '{asked.method}' uses no experts. Distil with it at once: {instead}.")
+    check_architecture(asked.architecture)
+    chosen = None if only is None else _range(only, max(need.total for need in needs))
     bank = ExpertBank(experts)
-    ground = pose(recipe, progress=progress).ground
-    missing = sum(epochs for _, epochs in missing_epochs(bank, ground, needs, only=chosen))
+    ground = pose(asked, progress=output.progress()).ground
+    missing = [n for _, lacking in missing_experts(bank, ground, needs, only=chosen) for n in lacking.values()]
+    output.tell(_plan(missing))
     train_experts(bank, ground, needs, only=chosen)
-    which = f"all experts that {for_} needs" if only is None else f"experts {only} of those that {for_} needs"
+    whole = only is None
+    which = f"all experts that {asked.method} needs" if whole else f"experts {only} of those that {asked.method} needs"
     output.show(
-        {"experts": str(bank.path), "trained_epochs": missing},
-        f"Trained {missing:,} epochs; {which} are in {bank.path}."
+        {"experts": str(bank.path), "trained_epochs": sum(missing)},
+        f"Trained {sum(missing):,} epochs; {which} are in {bank.path}."
         if missing
         else f"{which[0].upper()}{which[1:]} were already in {bank.path}.",
     )
@@ -114,6 +134,45 @@ def list_(*, experts: Path | None = None, output: Output = Output()) -> None:
     rows: list[dict[str, Any]] = [entry.to_json() for entry in entries]
     readable = experts_table(entries) if entries else f"There are no experts in {bank.path}."
     output.show({"experts": str(bank.path), "kinds": rows}, readable)
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    """Those that a flag was given for."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _from_flags(source: str | None, settings: tuple[str, ...], data: dict[str, Any], how: dict[str, Any]) -> Recipe:
+    """What the flags describe; the recipe's own defaults where there is none."""
+    from distail.config import parse_config
+    from distail.recipe import Recipe
+
+    if source is None:
+        raise DistailError(
+            "No data to train experts on. Name a source, such as `distail experts train digits`, or a recipe with "
+            "--recipe."
+        )
+    values = {"method": _METHOD, **how, "settings": parse_settings(settings), "data": {"source": source, **data}}
+    return parse_config(Recipe, values, "experts train")
+
+
+def _from_recipe(recipe: str, source: str | None, settings: tuple[str, ...], given: dict[str, Any]) -> Recipe:
+    """What the recipe says, on that source and with those settings, as `distail run` would read it."""
+    if given:
+        flags = ", ".join(_FLAGS.get(name, f"--{name}") for name in given)
+        raise DistailError(
+            f"--recipe {recipe} decides what {flags} would, so that the experts are those of `distail run`. Leave the "
+            "flags out, or change a copy of the recipe and name that."
+        )
+    return asked_recipe(recipe, source=source, settings=settings)[0]
+
+
+def _plan(missing: list[int]) -> str:
+    """What will be trained, from the missing epochs of each expert that lacks any."""
+    if not missing:
+        return "No epochs are missing: nothing will be trained."
+    epochs = "1 epoch" if sum(missing) == 1 else f"{sum(missing):,} epochs"
+    experts = "1 expert" if len(missing) == 1 else f"{len(missing):,} experts"
+    return f"Missing, and trained now: {epochs} of {experts}."
 
 
 def _range(text: str, num_experts: int) -> range:

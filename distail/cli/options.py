@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from cyclopts import Token
     from rich.console import Console, RenderableType
 
+    from distail.catalog import BuiltIn
+    from distail.recipe import Recipe
+
 Repeatable = Parameter(negative=())
 
 
@@ -96,6 +99,8 @@ def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
     """
     import yaml
 
+    from distail.recipe import parse_yaml
+
     settings: dict[str, Any] = {}
     for assignment in assignments:
         key, sign, value = assignment.partition("=")
@@ -104,9 +109,34 @@ def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
                 f"--set {assignment} is no assignment. Write --set NAME=VALUE, such as --set iterations=500."
             )
         try:
-            settings[key.strip()] = yaml.safe_load(value)
+            settings[key.strip()] = parse_yaml(value)
         except yaml.YAMLError:
             raise DistailError(
                 f"--set {assignment}: the value is not YAML. Write --set NAME=VALUE, such as --set iterations=500."
             ) from None
     return settings
+
+
+def asked_recipe(
+    recipe: str, *, source: str | None = None, settings: Sequence[str] = ()
+) -> tuple[Recipe, BuiltIn | None]:
+    """The recipe that a user names and changes by flags, and what else is known about it where it is a built-in one.
+
+    Args:
+        recipe: a YAML file, or the name of a built-in recipe; the file where there is one of that name.
+        source: where the data are, if not where the recipe says.
+        settings: 'key=value' of hyper-parameters to change.
+
+    Raises:
+        DistailError: it is neither, the file is no recipe, or a setting is no assignment.
+    """
+    from distail.catalog import find_built_in
+    from distail.recipe import load_recipe
+
+    named = find_built_in(recipe)
+    asked = named.recipe if named else load_recipe(recipe)
+    if source:
+        asked = asked.model_copy(update={"data": asked.data.model_copy(update={"source": source})})
+    if settings:
+        asked = asked.model_copy(update={"settings": {**asked.settings, **parse_settings(settings)}})
+    return asked, named

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from distail.cli.distill import default_folder, make
-from distail.cli.options import Output, Repeatable, parse_settings
+from distail.cli.options import Output, Repeatable, asked_recipe
 
 if TYPE_CHECKING:
     from distail.catalog import BuiltIn
@@ -46,15 +46,7 @@ def run(
     resume
         Go on with the killed run in --out.
     """
-    from distail.catalog import find_built_in
-    from distail.recipe import load_recipe
-
-    named = find_built_in(recipe)
-    loaded = named.recipe if named else load_recipe(recipe)
-    if source:
-        loaded = loaded.model_copy(update={"data": loaded.data.model_copy(update={"source": source})})
-    if set:
-        loaded = loaded.model_copy(update={"settings": {**loaded.settings, **parse_settings(set)}})
+    loaded, named = asked_recipe(recipe, source=source, settings=set)
     if test:
         loaded = loaded.model_copy(update={"test": test})
     folder = out or (Path("runs") / named.name if named else default_folder(loaded))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -19,10 +19,21 @@ from distail.experts.ground import identity_key
 
 SHARD_SNAPSHOTS = 10
 """Snapshots in a full file; the last file of an expert is rewritten after every epoch until it is full."""
-DEFAULT_FOLDER = Path(os.environ.get("DISTAIL_EXPERTS", "experts"))
+FOLDER_VARIABLE = "DISTAIL_EXPERTS"
+"""Environment variable that names the folder of a bank that is made without one."""
+DEFAULT_FOLDER = "experts"
+"""Folder, here, where that variable is not set either."""
 _KIND = "expert snapshots"
 _ABOUT = "about.json"
 _CACHED_SHARDS = 4
+_READ_ATTEMPTS = 5
+"""Each but the first takes another process a whole epoch to spoil, so that more would not help."""
+
+T = TypeVar("T")
+
+
+class _ShardGoneError(DistailError):
+    """A file of snapshots was removed after it had been listed: most often, a longer one has taken its place."""
 
 
 @dataclass(eq=False)
@@ -57,14 +68,20 @@ class Shelf:
     @property
     def num_bytes(self) -> int:
         """Bytes on disk."""
-        return sum(file.stat().st_size for file in self.path.rglob("*.safetensors"))
+        return sum(map(_size_of, self.path.rglob("*.safetensors")))
 
     def append(self, expert: int, epoch: int, snapshot: Float[Tensor, " p"]) -> None:
         """Keeps the parameters after an epoch (0: before training), which is the next one that is not there yet.
 
         Atomic: killed in between, either all snapshots are there, or all but this one. Does nothing where another
         process that trains the same experts was faster, since it has made the same bits.
+
+        Raises:
+            DistailError: the file of the epochs before is damaged or missing.
         """
+        _while_shards_go(lambda: self._append(expert, epoch, snapshot))
+
+    def _append(self, expert: int, epoch: int, snapshot: Float[Tensor, " p"]) -> None:
         if epoch <= self.num_epochs(expert):
             return
         first = epoch - epoch % SHARD_SNAPSHOTS
@@ -88,6 +105,9 @@ class Shelf:
         Raises:
             DistailError: the expert has not been trained that far, or its file is damaged.
         """
+        return _while_shards_go(lambda: self._snapshot(expert, epoch))
+
+    def _snapshot(self, expert: int, epoch: int) -> Float[Tensor, " p"]:
         for shard in self._shards(expert):
             if _first_of(shard) <= epoch <= _last_of(shard):
                 return self._read(shard)[epoch - _first_of(shard)]
@@ -115,7 +135,15 @@ class Shelf:
         if path in self._cache:
             self._cache.move_to_end(path)
             return self._cache[path]
-        snapshots = read_tensors(path, _KIND).tensors["snapshots"]
+        try:
+            snapshots = read_tensors(path, _KIND).tensors["snapshots"]
+        except (DistailError, FileNotFoundError):
+            if path.exists():
+                raise  # it is damaged
+            raise _ShardGoneError(
+                f"{path} was removed while it was needed. Check that nothing cleans up the bank, and start the command "
+                "again; it trains what is missing."
+            ) from None
         self._remember(path, snapshots)
         return snapshots
 
@@ -129,11 +157,12 @@ class ExpertBank:
     """A folder of shelves.
 
     Args:
-        folder: made when the first expert is kept.
+        folder: made when the first expert is kept; that of the environment variable DISTAIL_EXPERTS, or `experts`
+            here, when omitted.
     """
 
     def __init__(self, folder: str | Path | None = None) -> None:
-        self.path = DEFAULT_FOLDER if folder is None else Path(folder)
+        self.path = Path((os.environ.get(FOLDER_VARIABLE) or DEFAULT_FOLDER) if folder is None else folder)
 
     def shelf(self, identity: dict[str, Any], source: str = "") -> Shelf:
         """The place of the experts with this identity, empty if there are none yet.
@@ -178,6 +207,24 @@ def _opened(about: Path) -> Shelf:
             "experts will be trained again."
         )
     return Shelf(about.parent, identity, str(written.get("source", "")))
+
+
+def _while_shards_go(attempt: Callable[[], T]) -> T:
+    """Lists and reads anew where another process, which trains the same expert, replaced a shard in between."""
+    for _ in range(_READ_ATTEMPTS - 1):
+        try:
+            return attempt()
+        except _ShardGoneError:
+            continue
+    return attempt()
+
+
+def _size_of(file: Path) -> int:
+    """Bytes of a file; 0 where it has just been replaced by a longer one."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _first_of(shard: Path) -> int:

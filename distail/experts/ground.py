@@ -20,7 +20,8 @@ from distail.training.training_set import RealTrainingSet, TensorTrainingSet, Tr
 
 FORMAT = 1
 """Raised whenever the same spec would give other snapshots, so that old ones are never mistaken for new."""
-_MEMORY_SHARE = 8
+FLOAT_IMAGES_SHARE = 8
+"""Training images are kept as floats where they take less than one part in so many of the free memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +66,7 @@ class ExpertGround:
         """The images, preprocessed once and for all where memory is plentiful, else batch by batch."""
         real = RealTrainingSet(self.train, self.preprocessing, self.runtime.device)
         size = 4 * math.prod(self.train.images.shape)
-        if size > available_memory_bytes(self.runtime.device) // _MEMORY_SHARE:
+        if size > available_memory_bytes(self.runtime.device) // FLOAT_IMAGES_SHARE:
             return real
         images = self.preprocessing.apply(self.train.images.to(self.runtime.device))
         return TensorTrainingSet(images, self.train.labels.to(self.runtime.device), self.train.num_classes)

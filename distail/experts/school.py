@@ -55,11 +55,19 @@ def missing_epochs(
     bank: ExpertBank | None, ground: ExpertGround, needs: Iterable[ExpertNeed], *, only: range | None = None
 ) -> list[tuple[ExpertNeed, int]]:
     """Every need, those of the bases included, with the epochs that a bank lacks of it; None is an empty bank."""
+    return [(need, sum(lacking.values())) for need, lacking in missing_experts(bank, ground, needs, only=only)]
+
+
+def missing_experts(
+    bank: ExpertBank | None, ground: ExpertGround, needs: Iterable[ExpertNeed], *, only: range | None = None
+) -> list[tuple[ExpertNeed, dict[int, int]]]:
+    """Every need, those of the bases included, with the missing epochs of each expert that lacks any, by number."""
     found = []
     for need in with_bases(needs):
         shelf = None if bank is None else bank.find(ground.identity(need.spec))
         there = {expert: max(shelf.num_epochs(expert), 0) if shelf else 0 for expert in _chosen(need, only)}
-        found.append((need, sum(max(need.epochs_of(expert) - epochs, 0) for expert, epochs in there.items())))
+        lacking = {expert: need.epochs_of(expert) - epochs for expert, epochs in there.items()}
+        found.append((need, {expert: epochs for expert, epochs in lacking.items() if epochs > 0}))
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -46,7 +46,7 @@ class Backbone:
         self._module = _Features(own)
         self._names = tuple(f"network.{name}" for name, _ in own.named_parameters())
         self._fast: ConvNet | None = None
-        if isinstance(own, ConvNet) and not own.mixes_images:
+        if goes_by_tangents(own):
             self._fast = copy.deepcopy(own)
             self._fast.fused = True
         self.has_tangents = self._fast is not None
@@ -100,6 +100,11 @@ class Backbone:
         assert self._fast is not None, "ask has_tangents first"
         with self.runtime.autocast():
             return self._fast.tangent_features(parameters, direction, images)
+
+
+def goes_by_tangents(network: Network) -> TypeGuard[ConvNet]:
+    """Whether a `Backbone` of this network has tangents."""
+    return isinstance(network, ConvNet) and not network.mixes_images
 
 
 class _Features(nn.Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -12,6 +12,9 @@ from distail.experts.spec import DSA_ALL
 
 class MatchingSettings(Config):
     """Fields alone; what a method does with them is its own."""
+
+    batch_field: ClassVar[str | None] = "batch_size"
+    """See `Method`."""
 
     steps: int = Field(default=80, ge=1)
     """Steps of the student in one iteration (MTT: 30; TESLA: 50; DATM and LAD: 80 for CIFAR-10)."""

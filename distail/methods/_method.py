@@ -25,6 +25,9 @@ class Method(Config, ABC):
     iterations_stand_alone: ClassVar[bool] = False
     """Whether an iteration is the same whatever the field `iterations` says, so that a run may go on for more."""
 
+    batch_field: ClassVar[str | None] = None
+    """Name of the field that says how many images pass through the network at once; None where no field does."""
+
     def expert_needs(self) -> tuple[ExpertNeed, ...]:
         """Experts that `distill` will look for in the problem's bank, and train where they are missing."""
         return ()

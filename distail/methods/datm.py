@@ -13,8 +13,11 @@ Published for CIFAR-10-LT, ConvNet-3, IPC 10/20/50 (the tables of RLDD): imbalan
 from typing import ClassVar, Literal
 
 import torch
+from jaxtyping import Float
 from pydantic import Field
+from torch import Tensor
 
+from distail.experts.bank import Shelf
 from distail.experts.school import shelf_of, train_experts
 from distail.experts.spec import ExpertNeed, RepresentationSpec
 from distail.matching.descent import Descent, Learned, descend, synthetic_of
@@ -68,7 +71,7 @@ class DATM(MatchingSettings, CurriculumSettings, Method):
 
     def work(self, problem: Problem) -> Work:
         """Training the experts that the bank lacks, then two passes over every step."""
-        return matching_work(problem, self.expert_needs(), self.iterations, self.batch_size, self.steps)
+        return matching_work(problem, self.expert_needs(), self, self.iterations, label_experts=self.num_label_experts)
 
     def distill(self, problem: Problem) -> Synthetic:
         """Chooses images and labels by the experts, and matches.
@@ -86,11 +89,14 @@ class DATM(MatchingSettings, CurriculumSettings, Method):
                 starts=StartEpochs.of(self),
                 loss=InnerLoss.plain(),
             )
-            finished = [shelf.snapshot(expert, self.expert_epochs) for expert in range(self.num_label_experts)]
-            images, labels = initial_set(problem, finished, self.initial_images)
+            images, labels = initial_set(problem, self._label_experts(shelf), self.initial_images)
             start = Learned(images, labels, torch.tensor(self.initial_learning_rate, device=images.device))
             descent = Descent(
                 "datm", self.iterations, self, self.label_lr, self.label_momentum, threshold=self.threshold
             )
             learned = descend(problem, descent, start, lambda s, i: [(1.0, phase(s, i))])
         return synthetic_of(problem, learned)
+
+    def _label_experts(self, shelf: Shelf) -> list[Float[Tensor, " p"]]:
+        """Parameters of the finished experts that choose and label the initial images."""
+        return [shelf.snapshot(expert, self.expert_epochs) for expert in range(self.num_label_experts)]

@@ -20,7 +20,7 @@ from distail.data.augment import DSA
 from distail.errors import DistailError
 from distail.methods._method import Method
 from distail.models import Network
-from distail.problem import Problem, Synthetic, Work
+from distail.problem import Load, Problem, Synthetic, Work
 from distail.synthetic.selection import class_major_labels, random_choice, select_real_images
 
 _CHUNK = 256
@@ -33,6 +33,7 @@ class DM(Method):
     paper: ClassVar[str] = "Zhao & Bilen, WACV 2023, arXiv:2110.04181"
     summary: ClassVar[str] = "match mean features of real and synthetic images in random networks"
     iterations_stand_alone: ClassVar[bool] = True
+    batch_field: ClassVar[str | None] = "real_batch"
 
     iterations: int = Field(default=20_000, ge=1)
     """Image updates, each with a new random network (paper: 20,000)."""
@@ -49,7 +50,8 @@ class DM(Method):
         """Every iteration embeds a real batch of each class, and descends on all synthetic images."""
         real = sum(min(self.real_batch, count) for count in problem.train.class_counts)
         synthetic = problem.num_classes * problem.images_per_class
-        return Work(self.iterations * real, self.iterations * synthetic, max(synthetic, min(real, _CHUNK)))
+        loads = Load(synthetic), Load(min(real, _CHUNK), "forward")
+        return Work(self.iterations * real, self.iterations * synthetic, loads)
 
     def distill(self, problem: Problem) -> Synthetic:
         """Starts from random real images and descends.

@@ -46,7 +46,7 @@ class FTD(MatchingSettings, Method):
 
     def work(self, problem: Problem) -> Work:
         """Training the experts that the bank lacks, then two passes over every step."""
-        return matching_work(problem, self.expert_needs(), self.iterations, self.batch_size, self.steps, unrolled=True)
+        return matching_work(problem, self.expert_needs(), self, self.iterations, unrolled=True)
 
     def distill(self, problem: Problem) -> Synthetic:
         """Starts from random real images and matches.

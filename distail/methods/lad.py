@@ -73,8 +73,9 @@ class LAD(MatchingSettings, CurriculumSettings, Method):
     initial_images: Literal["correct", "random"] = "correct"
     """Real images that an expert classifies correctly, or any (CIFAR-100 and Tiny-ImageNet: random)."""
     num_label_experts: int = Field(default=100, ge=1)
-    """How many experts are trained to the end, to label the initial images and to take turns in the second phase
-    (CIFAR-10: 100; CIFAR-100 and Tiny-ImageNet label with 1)."""
+    """How many finished experts label the initial images (CIFAR-10: 100; CIFAR-100 and Tiny-ImageNet: 1)."""
+    num_classifier_experts: int | None = Field(default=None, ge=1)
+    """How many finished experts take turns in the second phase; as many as label when null (paper: 100)."""
     expert_epochs: int = Field(default=100, ge=1)
     """Epochs of those before their classifiers are trained on (paper: 100)."""
     classifier_epochs: int = Field(default=10, ge=1)
@@ -90,13 +91,13 @@ class LAD(MatchingSettings, CurriculumSettings, Method):
             spec=self.experts,
             num_experts=self.num_experts,
             epochs=self.max_start_epoch - 1 + self.expert_span,
-            num_long=self.num_label_experts,
+            num_long=self._num_finished,
             long_epochs=self.expert_epochs,
         )
         if not self.decoupling:
             return (representation,)
         epochs = max(self.classifier_epochs, self.expert_span)
-        return representation, ExpertNeed(spec=self._classifier_spec, num_experts=self.num_label_experts, epochs=epochs)
+        return representation, ExpertNeed(spec=self._classifier_spec, num_experts=self._num_finished, epochs=epochs)
 
     def work(self, problem: Problem) -> Work:
         """Training the experts that the bank lacks, then two passes over every step of both phases."""
@@ -104,10 +105,10 @@ class LAD(MatchingSettings, CurriculumSettings, Method):
         return matching_work(
             problem,
             self.expert_needs(),
+            self,
             self.iterations,
-            self.batch_size,
-            self.steps,
             classifier_steps=classifier_steps,
+            label_experts=self.num_label_experts,
         )
 
     def distill(self, problem: Problem) -> Synthetic:
@@ -145,7 +146,7 @@ class LAD(MatchingSettings, CurriculumSettings, Method):
             bases=bases,
             shelf=classifiers,
             spec=self._classifier_spec,
-            num_experts=self.num_label_experts,
+            num_experts=self._num_matched_classifiers,
             steps=self.classifier_steps,
             loss=InnerLoss.plain(),
         )
@@ -163,6 +164,15 @@ class LAD(MatchingSettings, CurriculumSettings, Method):
         spec = self._classifier_spec
         classifiers, bases = classifier_shelf(bank, problem.ground, spec)
         return [whole_classifier_expert(bases, classifiers, spec, expert, self.classifier_epochs) for expert in numbers]
+
+    @property
+    def _num_matched_classifiers(self) -> int:
+        return self.num_classifier_experts or self.num_label_experts
+
+    @property
+    def _num_finished(self) -> int:
+        """Experts trained to the end."""
+        return max(self.num_label_experts, self._num_matched_classifiers if self.decoupling else 0)
 
     @property
     def _classifier_spec(self) -> ClassifierSpec:

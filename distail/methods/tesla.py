@@ -54,7 +54,7 @@ class TESLA(MatchingSettings, Method):
 
     def work(self, problem: Problem) -> Work:
         """Training the experts that the bank lacks, then two passes over every step."""
-        return matching_work(problem, self.expert_needs(), self.iterations, self.batch_size, self.steps)
+        return matching_work(problem, self.expert_needs(), self, self.iterations)
 
     def distill(self, problem: Problem) -> Synthetic:
         """Starts from random real images and matches. Soft labels of the set are expert 0's at the last epoch matched.

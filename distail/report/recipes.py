@@ -118,8 +118,9 @@ def _legend(noted: bool) -> Text:
         f"Times and memory: estimates for {HARDWARE}, good to a factor of about two.",
         f"On a GPU: {_MISSING} (not measured).",
         "experts: all that a recipe needs, trained once for all recipes that need the same.",
-        "-cpu: same data and scoring, few and short passes, other step sizes, for LAD the text's form of its loss;",
-        "not expected to reach what is published.",
+        "-cpu: same data and scoring, which takes as long as the row's; far less computing to distil, by",
+        "settings that its note names; not expected to reach what is published.",
     ]
-    lines += ["* has a note, or is published elsewhere: distail recipes --json"] if noted else []
+    lines += ["* has a note, or is published elsewhere."] if noted else []
+    lines += ["All notes: distail recipes --json"]
     return Text("\n".join(lines), style="dim")

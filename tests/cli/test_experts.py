@@ -5,9 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from distail.distilled import load_distilled
 from distail.experts.bank import ExpertBank
+from distail.experts.school import missing_epochs
+from distail.methods._registry import build_method
+from distail.pipeline import pose
+from distail.recipe import Recipe, load_recipe
 from tests.cli.calling import NETWORK, Outcome, assert_clear_refusal, call, contents, succeed
 
 SMALL = {
@@ -51,9 +56,14 @@ def bank(shared, source) -> Path:
 
 def test_what_was_trained_is_told_and_then_found(source):
     told = train(source)
-    assert told.flat == f"Trained {NEEDED} epochs; all experts that lad needs are in experts."
+    assert told.flat == (
+        f"Missing, and trained now: {NEEDED} epochs of 4 experts. "
+        f"Trained {NEEDED} epochs; all experts that lad needs are in experts."
+    )
     before = contents(Path("experts"))
-    assert "All experts that lad needs were already in experts." in train(source).flat
+    assert train(source).flat == (
+        "No epochs are missing: nothing will be trained. All experts that lad needs were already in experts."
+    )
     assert train(source, "--json").json == {"experts": "experts", "trained_epochs": 0}
     assert contents(Path("experts")) == before
 
@@ -72,9 +82,8 @@ def test_training_goes_on_where_it_stopped(source, bank):
 def test_machines_can_share_the_work(source, bank):
     second = train(source, "--only", "1", "--experts", "mine")
     assert f"Trained {NEEDED // 2} epochs; experts 1 of those that lad needs are in mine." in second.flat
-    assert train(source, "--only", "1-1", "--experts", "mine").flat.startswith(
-        "Experts 1-1 of those that lad needs were"
-    )
+    again = train(source, "--only", "1-1", "--experts", "mine").flat
+    assert again.endswith("Experts 1-1 of those that lad needs were already in mine.")
     assert {expert for _, expert, _ in snapshots(Path("mine"))} == {1}
     assert train(source, "--only", "0-5", "--experts", "mine", "--json").json["trained_epochs"] == NEEDED // 2
     found, expected = snapshots(Path("mine")), snapshots(bank)
@@ -142,12 +151,91 @@ def test_an_empty_bank_is_no_error_and_stays_empty(tmp_path):
         (("--only", "3-"), ("--only 3-",)),
         (("--only", "²"), ("--only ²",)),
         (("--only", "100-120"), ("--only 100-120", "needs 100", "0-99")),
+        (("--imbalance", "-1"), ("imbalance", "greater than 0")),
+        (("--recipe", "lad-cifar10lt-if100-ipc12"), ("lad-cifar10lt-if100-ipc12", "distail recipes")),
+        (("--recipe", "dm-cifar10lt-if100-ipc10"), ("'dm' uses no experts", "distail run dm-cifar10lt-if100-ipc10")),
     ],
 )
 def test_wrong_requests_are_refused_before_anything_is_written(source, tmp_path, wrong, names):
     refused = call("experts", "train", source, *wrong)
     assert_clear_refusal(refused, *names)
     assert list(tmp_path.iterdir()) == []
+
+
+# Recipes
+
+
+@pytest.fixture
+def recipe(tmp_path) -> Path:
+    """LAD on digits, with little of its own defaults or those of `experts train`."""
+    path = tmp_path / "small.yaml"
+    data = {"source": "digits", "imbalance": 5, "holdout": 0.2, "image_size": 10, "strict": True}
+    settings = {**SMALL, **WALK, "experts": {"learning_rate": 0.03}}
+    made = {"data": data, "method": "lad", "settings": settings, "images_per_class": 1}
+    path.write_text(yaml.safe_dump({**made, "preprocessing": "zca", "architecture": NETWORK, "precision": "fp32"}))
+    return path
+
+
+def missing_in_run(name: Path, bank: str, **settings: object) -> int:
+    """Epochs that the bank lacks for what `distail run` does with a recipe."""
+    asked = load_recipe(name)
+    method = build_method(asked.method, {**asked.settings, **settings})
+    return sum(epochs for _, epochs in missing_epochs(ExpertBank(bank), pose(asked).ground, method.expert_needs()))
+
+
+def test_a_recipe_names_the_experts_that_its_run_uses(recipe):
+    assert missing_in_run(recipe, "mine") == NEEDED
+    told = succeed("experts", "train", "--recipe", recipe, "--experts", "mine", "--json").json
+    assert told == {"experts": "mine", "trained_epochs": NEEDED}
+    assert missing_in_run(recipe, "mine") == 0
+    before = contents(Path("mine"))
+    succeed("run", recipe, "--experts", "mine", "--out", "made")
+    assert contents(Path("mine")) == before
+
+
+def test_source_and_settings_change_a_recipe_as_in_its_run(recipe, source):
+    changes = ("--set", "num_experts=3", "--set", "classifier_epochs=2")
+    succeed("experts", "train", "--recipe", recipe, *changes)
+    assert missing_in_run(recipe, "experts", num_experts=3, classifier_epochs=2) == 0
+    elsewhere = succeed("experts", "train", source, "--recipe", recipe, "--json").json
+    assert elsewhere["trained_epochs"] == NEEDED
+    before = contents(Path("experts"))
+    succeed("run", recipe, *changes, "--out", "changed")
+    succeed("run", recipe, "--source", source, "--out", "elsewhere")
+    assert contents(Path("experts")) == before
+
+
+def test_a_built_in_recipe_goes_by_its_name():
+    quick = flags({"expert_epochs": 1, "classifier_epochs": 1, "max_start_epoch": 1, "num_experts": 1})
+    told = succeed("experts", "train", "digits", "--recipe", "lad-cifar10lt-if100-ipc10-cpu", *quick)
+    assert "all experts that lad needs are in experts" in told.flat
+    kinds = succeed("experts", "list", "--json").json["kinds"]
+    assert {(kind["preprocessing"], kind["spec"]["learning_rate"]) for kind in kinds} == {("zca", 0.03)}
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        *(("--for", "mtt"), ("--imbalance", 4), ("--preprocessing", "normalize"), ("--arch", "convnet3")),
+        *(("--holdout", 0.1), ("--image-size", 8), ("--strict",), ("--device", "cpu"), ("--precision", "bf16")),
+        ("--arch", NETWORK, "--for", "lad"),
+    ],
+)
+def test_what_a_recipe_decides_is_not_asked_for_twice(recipe, tmp_path, flags):
+    refused = call("experts", "train", "--recipe", recipe, *flags)
+    assert_clear_refusal(refused, f"--recipe {recipe}", *(flag for flag in flags if str(flag).startswith("--")))
+    assert list(tmp_path.iterdir()) == [recipe]
+
+
+def test_experts_of_nothing():
+    assert_clear_refusal(call("experts", "train", "--for", "lad"), "distail experts train digits", "--recipe")
+
+
+def test_help_tells_what_is_taken_where_nothing_is_said():
+    told = succeed("experts", "train", "--help").flat.replace(" │ │ ", " ")
+    for flag in ("preprocessing", "architecture"):
+        assert f"{Recipe.model_fields[flag].default} when omitted" in told
+    assert "lad when omitted" in told
 
 
 def test_an_altered_bank_is_refused(source, bank, tmp_path):

@@ -27,6 +27,8 @@ def test_rows_say_what_is_published_and_what_they_take():
     assert "published: accuracy in percent that the table" in shown.flat
     assert "RLDD (AAAI 2026), table 1" in shown.out
     assert "not measured" in shown.flat
+    assert "same data and scoring, which takes as long as the row's" in shown.flat
+    assert "for LAD" not in shown.flat
     assert shown.out.rstrip().endswith("distail run lad-cifar10lt-if100-ipc10-cpu --source PATH")
 
 
@@ -44,6 +46,8 @@ def test_json_holds_every_recipe_whole():
     entry = found["lad-cifar10lt-if50-ipc50-cpu"]
     assert entry["published"] == {"accuracy": 65.8, "std": 0.2, "source": "RLDD (AAAI 2026), table 1"}
     assert "imbalance 100" in entry["note"]
+    assert "dam: adjusted" in entry["note"]
+    assert "adjusted" not in found["lad-cifar10lt-if50-ipc50"]["note"]
     assert entry["recipe"]["settings"]["steps"] == 20
     assert entry["cost"]["gpu"] is None
     assert entry["cost"]["cpu"].keys() == {

@@ -1,12 +1,15 @@
 import shutil
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from distail.artifact import read_json, write_json
+from distail.artifact import TensorFile, read_json, read_tensors, write_json
 from distail.data.preprocess import fit_preprocessing
 from distail.errors import DistailError
+from distail.experts import bank
 from distail.experts.bank import ExpertBank, Shelf
 from distail.experts.ground import FORMAT, ExpertGround, identity_key
 from distail.experts.spec import RepresentationSpec
@@ -97,6 +100,89 @@ def test_two_processes_that_train_the_same_expert_keep_one_trajectory(tmp_path):
     for read in (one, other, again(one)):
         assert read.num_epochs(0) == 12
         assert all(torch.equal(read.snapshot(0, epoch), snapshot(epoch)) for epoch in range(13))
+
+
+def _replacing(monkeypatch, trains: Callable[[], None], times: int = 1) -> None:
+    """Another process trains on each time a file has been listed, and is about to be read."""
+    left = [trains] * times
+
+    def read(path: Path, kind: str) -> TensorFile:
+        if left:
+            left.pop()()
+        return read_tensors(path, kind)
+
+    monkeypatch.setattr(bank, "read_tensors", read)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_file_may_be_replaced_before_it_is_read(tmp_path, monkeypatch, times):
+    shelf = filled(a_shelf(tmp_path), 3)
+
+    def trains() -> None:
+        epoch = shelf.num_epochs(0) + 1
+        shelf.append(0, epoch, snapshot(epoch))
+
+    _replacing(monkeypatch, trains, times)
+    assert torch.equal(again(shelf).snapshot(0, 2), snapshot(2))
+    assert files(shelf) == [f"epochs-0000-{3 + times:04d}.safetensors"]
+
+
+def test_a_file_may_be_replaced_before_it_is_added_to(tmp_path, monkeypatch):
+    shelf = filled(a_shelf(tmp_path), 3)
+    _replacing(monkeypatch, lambda: shelf.append(0, 4, snapshot(4)))
+    slower = again(shelf)
+    slower.append(0, 4, snapshot(4))
+    assert files(shelf) == ["epochs-0000-0004.safetensors"]
+    slower.append(0, 5, snapshot(5))
+    assert all(torch.equal(again(shelf).snapshot(0, epoch), snapshot(epoch)) for epoch in range(6))
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError("gone"), DistailError("gone")])
+def test_a_file_that_is_always_gone_is_a_clear_error(tmp_path, monkeypatch, error):
+    """However it is told: before the file is opened, or while."""
+    shelf, tried = filled(a_shelf(tmp_path), 3), []
+    name = files(shelf)[0]
+    file = shelf.path / "expert-0000" / name
+
+    def read(path: Path, kind: str) -> TensorFile:
+        tried.append(path)
+        raise error
+
+    monkeypatch.setattr(bank, "read_tensors", read)
+    monkeypatch.setattr(Shelf, "_shards", lambda shelf, expert: [file])
+    file.unlink()
+    with pytest.raises(DistailError, match=rf"{name} was removed.*start the command again"):
+        again(shelf).snapshot(0, 2)
+    assert 1 < len(tried) < 10
+
+
+def test_a_damaged_file_is_read_once(tmp_path, monkeypatch):
+    shelf, tried = filled(a_shelf(tmp_path), 3), []
+    (shelf.path / "expert-0000" / files(shelf)[0]).write_bytes(b"")
+    _replacing(monkeypatch, lambda: tried.append(True), times=9)
+    with pytest.raises(DistailError, match="not a whole safetensors file"):
+        again(shelf).snapshot(0, 2)
+    with pytest.raises(DistailError, match="not a whole safetensors file"):
+        again(shelf).append(0, 4, snapshot(4))
+    assert len(tried) == 2
+
+
+def test_a_file_that_is_replaced_while_bytes_are_counted(tmp_path, monkeypatch):
+    shelf = filled(a_shelf(tmp_path), 3)
+    gone = shelf.path / "expert-0000" / "epochs-0000-0002.safetensors"
+    there = sorted(shelf.path.rglob("*.safetensors"))
+    monkeypatch.setattr(Path, "rglob", lambda self, pattern: iter([gone, *there]))
+    assert shelf.num_bytes == there[0].stat().st_size > 0
+
+
+def test_the_folder_is_read_when_a_bank_is_made(monkeypatch):
+    monkeypatch.delenv("DISTAIL_EXPERTS", raising=False)
+    assert ExpertBank().path == Path("experts")
+    monkeypatch.setenv("DISTAIL_EXPERTS", "elsewhere")
+    assert ExpertBank().path == Path("elsewhere")
+    assert ExpertBank("mine").path == Path("mine")
+    monkeypatch.setenv("DISTAIL_EXPERTS", "")  # as good as none
+    assert ExpertBank().path == Path("experts")
 
 
 def test_the_key_is_of_everything_that_decides_a_snapshot():

@@ -9,7 +9,7 @@ from distail.errors import DistailError
 from distail.experts import school
 from distail.experts.bank import ExpertBank
 from distail.experts.ground import ExpertGround
-from distail.experts.school import missing_epochs, shelf_of, train_experts, with_bases
+from distail.experts.school import missing_epochs, missing_experts, shelf_of, train_experts, with_bases
 from distail.experts.spec import ExpertNeed
 from distail.models.flat import FlatLayout
 from tests.experts.lessons import FLAT, PLAIN, ground, need, on, trajectory
@@ -129,6 +129,8 @@ def test_missing_epochs_are_counted_without_writing(tmp_path):
     assert not (tmp_path / "bank").exists()
     train_experts(bank, the_ground, [need(FLAT, 1, num_experts=2)])
     assert missing(bank) == [("representation", 1 + 1 + 1), ("classifier", 8)]
+    lacking = [by_expert for _, by_expert in missing_experts(bank, the_ground, wanted)]
+    assert lacking == [{0: 1, 1: 1, 2: 1}, {0: 4, 1: 4}]
     train_experts(bank, the_ground, wanted)
     assert missing(bank) == [("representation", 0), ("classifier", 0)]
 

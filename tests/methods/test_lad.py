@@ -16,7 +16,7 @@ from distail.artifact import read_json
 from distail.distilled import load_distilled
 from distail.experts import school
 from distail.experts.bank import ExpertBank
-from distail.experts.school import classifier_shelf, train_experts
+from distail.experts.school import classifier_shelf, train_experts, whole_classifier_expert
 from distail.experts.spec import ClassifierSpec
 from distail.matching.descent import Learned
 from distail.matching.losses import InnerLoss
@@ -369,3 +369,25 @@ def test_what_was_learned_before_diverging_can_be_had(tmp_path, monkeypatch):
     succeed("distill", *command, "--resume", "--set", f"iterations={iteration}")
     assert bool(torch.isfinite(load_distilled("r").images).all())
     assert len(Path("r/metrics.jsonl").read_text().splitlines()) == iteration
+
+
+def test_labels_and_the_second_phase_may_ask_for_different_numbers_of_experts() -> None:
+    fewer = lad(num_label_experts=1, num_classifier_experts=3)
+    representation, classifier = fewer.expert_needs()
+    assert (representation.num_long, classifier.num_experts) == (3, 3)
+    assert [need.num_long for need in fewer.model_copy(update={"decoupling": False}).expert_needs()] == [1]
+    more = lad(num_label_experts=3, num_classifier_experts=1).expert_needs()
+    assert (more[0].num_long, more[1].num_experts) == (3, 3)
+
+
+def test_the_second_phase_matches_no_more_classifiers_than_asked_for(bank, monkeypatch) -> None:
+    problem, _ = watched(bank)
+    seen = []
+    monkeypatch.setattr(
+        "distail.matching.phases.whole_classifier_expert",
+        lambda bases, shelf, spec, expert, epoch: (
+            seen.append(expert) or whole_classifier_expert(bases, shelf, spec, expert, epoch)
+        ),
+    )
+    lad(iterations=4, num_label_experts=2, num_classifier_experts=1).distill(problem)
+    assert set(seen) == {0}

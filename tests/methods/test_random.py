@@ -1,7 +1,7 @@
 import torch
 
 from distail.methods.random import Random
-from tests.methods.tiny import tiny_problem
+from tests.methods.tiny import largest_batch, tiny_problem
 
 
 def test_draws_without_replacement_from_the_right_class():
@@ -42,4 +42,4 @@ def test_classes_draw_apart():
 
 def test_costs_nothing():
     work = Random().work(tiny_problem())
-    assert (work.forward, work.forward_backward, work.batch) == (0, 0, 0)
+    assert (work.forward, work.forward_backward, largest_batch(work)) == (0, 0, 0)

@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 from distail.data.image_set import ImageSet
 from distail.data.preprocess import fit_preprocessing
 from distail.models import Network
-from distail.problem import Problem
+from distail.problem import Problem, Work
 
 # On tensors this small a second thread only waits for the first: on a busy machine, fifty times as long.
 torch.set_num_threads(1)
@@ -52,6 +52,11 @@ class DoubleProblem(Problem):
 
     def real(self, indices: Tensor) -> Tensor:
         return self.preprocessing.apply(self.train.images[indices].double() / 255)
+
+
+def largest_batch(work: Work) -> int:
+    """The most images that pass through the network at once."""
+    return max((load.images for load in work.loads), default=0)
 
 
 def cheap_settings(model: type[BaseModel], cheap: Mapping[str, int] = CHEAP) -> dict[str, Any]:
