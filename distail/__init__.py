@@ -10,7 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from distail.api import distill, evaluate
+    from distail.api import baseline, distill, evaluate
+    from distail.baselines._baseline import Baseline
+    from distail.baselines._task import Fitted, Task
     from distail.data.image_set import ImageSet
     from distail.data.long_tail import make_long_tailed
     from distail.data.sources import load, load_test
@@ -24,15 +26,19 @@ if TYPE_CHECKING:
     from distail.problem import Problem, Synthetic, Work
 
 _HOMES = {
+    "Baseline": "distail.baselines._baseline",
     "DistailError": "distail.errors",
     "DistilledSet": "distail.distilled",
     "Evaluation": "distail.evaluation.result",
+    "Fitted": "distail.baselines._task",
     "ImageSet": "distail.data.image_set",
     "Method": "distail.methods._method",
     "Network": "distail.models",
     "Problem": "distail.problem",
     "Synthetic": "distail.problem",
+    "Task": "distail.baselines._task",
     "Work": "distail.problem",
+    "baseline": "distail.api",
     "build_network": "distail.models",
     "distill": "distail.api",
     "evaluate": "distail.api",
@@ -45,15 +51,19 @@ _HOMES = {
 }
 
 __all__ = [
+    "Baseline",
     "DistailError",
     "DistilledSet",
     "Evaluation",
+    "Fitted",
     "ImageSet",
     "Method",
     "Network",
     "Problem",
     "Synthetic",
+    "Task",
     "Work",
+    "baseline",
     "build_network",
     "distill",
     "evaluate",

@@ -1,19 +1,21 @@
-"""The command line's main verbs as two functions, for a few lines of Python."""
+"""The command line's main verbs as functions, for a few lines of Python."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from distail import pipeline, scoring
+from distail import full_data, pipeline, scoring
 from distail.config import parse_config
 from distail.data.image_set import ImageSet
 from distail.distilled import DistilledSet
-from distail.evaluation.recipe import EvaluationRecipe
+from distail.evaluation.recipe import BaselineRecipe, EvaluationRecipe
 from distail.evaluation.result import Evaluation
+from distail.models.saved import save_network
 from distail.progress import Progress
-from distail.recipe import Recipe
+from distail.recipe import DataRecipe, Recipe
 from distail.runtime import DeviceName, PrecisionName
 from distail.training_images import training_images
 
@@ -135,3 +137,63 @@ def evaluate(
         precision=precision,
         progress=progress,
     )
+
+
+def baseline(
+    source: str | Path | ImageSet,
+    method: str = "balanced_softmax",
+    *,
+    imbalance: float | None = None,
+    holdout: float | None = None,
+    image_size: int | None = None,
+    test: str | Path | ImageSet | None = None,
+    architecture: str = "convnet3",
+    seeds: int = 3,
+    train: Mapping[str, Any] = MappingProxyType({}),
+    preprocessing: str = "normalize",
+    save: str | Path | None = None,
+    device: DeviceName = "auto",
+    precision: PrecisionName = "auto",
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Evaluation:
+    """Trains on all the long-tailed images and tests on held-out ones: what distilling is up against.
+
+    Args:
+        source: what `distail baseline` takes, or images in memory.
+        method: a built-in baseline's name, or the module path of one of your own.
+        imbalance: make the data long-tailed first, by a factor (100) or its inverse (0.01).
+        holdout: fraction of each class set aside for testing first, for sources without a test split.
+        test: held-out images; the test split of the source when omitted.
+        architecture: of the networks.
+        seeds: networks to train.
+        train: what differs from how the baseline trains networks, such as {"epochs": 20}.
+        save: file for the network of seed 0, which can serve as a teacher.
+        progress: how to report; silent when omitted.
+        settings: hyper-parameters of the baseline, such as tau=1.
+
+    Raises:
+        DistailError: bad input of any kind; the message says what to do.
+    """
+    origin = source.origin if isinstance(source, ImageSet) else str(source)
+    place = {"source": origin, "imbalance": imbalance, "holdout": holdout, "image_size": image_size}
+    recipe = {
+        "method": method,
+        "settings": settings,
+        "architecture": architecture,
+        "seeds": seeds,
+        "train": dict(train),
+        "preprocessing": preprocessing,
+    }
+    result = full_data.run_baseline(
+        parse_config(DataRecipe, place, "distail.baseline"),
+        parse_config(BaselineRecipe, recipe, "distail.baseline"),
+        images=source if isinstance(source, ImageSet) else None,
+        test=test,
+        device=device,
+        precision=precision,
+        progress=progress,
+    )
+    if save is not None:
+        save_network(save, result.networks[0])
+    return result.evaluation

@@ -8,7 +8,20 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
-from distail.cli import check, demo, distill, evaluate, experts, export, methods, recipes, run, train
+from distail.cli import (
+    baseline,
+    baselines,
+    check,
+    demo,
+    distill,
+    evaluate,
+    experts,
+    export,
+    methods,
+    recipes,
+    run,
+    train,
+)
 from distail.errors import DistailError
 
 EXIT_BAD_INPUT = 2
@@ -30,9 +43,11 @@ def build_app() -> App:
         distill.distill,
         evaluate.evaluate,
         train.train,
+        baseline.baseline,
         export.export,
         run.run,
         methods.methods,
+        baselines.baselines,
         recipes.recipes,
         demo.demo,
     ):
