@@ -149,6 +149,7 @@ def baseline(
     test: str | Path | ImageSet | None = None,
     architecture: str = "convnet3",
     seeds: int = 3,
+    epochs: int | None = None,
     train: Mapping[str, Any] = MappingProxyType({}),
     preprocessing: str = "normalize",
     save: str | Path | None = None,
@@ -167,7 +168,8 @@ def baseline(
         test: held-out images; the test split of the source when omitted.
         architecture: of the networks.
         seeds: networks to train.
-        train: what differs from how the baseline trains networks, such as {"epochs": 20}.
+        epochs: passes over the images; the baseline's own number when omitted.
+        train: what else differs from how the baseline trains networks, such as {"batch_size": 32}.
         save: file for the network of seed 0, which can serve as a teacher.
         progress: how to report; silent when omitted.
         settings: hyper-parameters of the baseline, such as tau=1.
@@ -182,7 +184,7 @@ def baseline(
         "settings": settings,
         "architecture": architecture,
         "seeds": seeds,
-        "train": dict(train),
+        "train": {**train, **({} if epochs is None else {"epochs": epochs})},
         "preprocessing": preprocessing,
     }
     result = full_data.run_baseline(
