@@ -63,7 +63,7 @@ def test_weight_balancing_decays_more_than_others():
     from distail.baselines.weight_balancing import WeightBalancing
 
     assert (WeightBalancing.recipe.weight_decay, WeightBalancing.recipe.learning_rate) == (5e-3, 0.01)
-    assert (Baseline.recipe.weight_decay, Baseline.recipe.learning_rate) == (5e-4, 0.1)
+    assert (Baseline.recipe.weight_decay, Baseline.recipe.learning_rate) == (5e-4, 0.01)
 
 
 def test_ldam_trains_a_cosine_network_whatever_it_is_called():
