@@ -10,7 +10,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from distail.api import distill, evaluate, find_groups
+    from distail.api.baseline import baseline
+    from distail.api.groups import find_groups
+    from distail.api.sets import distill, evaluate
+    from distail.baselines._baseline import Baseline
+    from distail.baselines._task import Fitted, Task
     from distail.data.image_set import ImageSet
     from distail.data.long_tail import make_long_tailed
     from distail.data.sources import load, load_test
@@ -26,9 +30,11 @@ if TYPE_CHECKING:
     from distail.problem import Problem, Synthetic, Work
 
 _HOMES = {
+    "Baseline": "distail.baselines._baseline",
     "DistailError": "distail.errors",
     "DistilledSet": "distail.distilled",
     "Evaluation": "distail.evaluation.result",
+    "Fitted": "distail.baselines._task",
     "FoundGroups": "distail.groups.finding",
     "Grouping": "distail.groups.grouping",
     "ImageSet": "distail.data.image_set",
@@ -36,12 +42,14 @@ _HOMES = {
     "Network": "distail.models",
     "Problem": "distail.problem",
     "Synthetic": "distail.problem",
+    "Task": "distail.baselines._task",
     "Work": "distail.problem",
+    "baseline": "distail.api.baseline",
     "build_network": "distail.models",
-    "distill": "distail.api",
-    "evaluate": "distail.api",
+    "distill": "distail.api.sets",
+    "evaluate": "distail.api.sets",
     "export_set": "distail.export",
-    "find_groups": "distail.api",
+    "find_groups": "distail.api.groups",
     "load": "distail.data.sources",
     "load_distilled": "distail.distilled",
     "load_grouping": "distail.groups.grouping",
@@ -51,9 +59,11 @@ _HOMES = {
 }
 
 __all__ = [
+    "Baseline",
     "DistailError",
     "DistilledSet",
     "Evaluation",
+    "Fitted",
     "FoundGroups",
     "Grouping",
     "ImageSet",
@@ -61,7 +71,9 @@ __all__ = [
     "Network",
     "Problem",
     "Synthetic",
+    "Task",
     "Work",
+    "baseline",
     "build_network",
     "distill",
     "evaluate",

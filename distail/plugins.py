@@ -1,4 +1,4 @@
-"""Methods and networks from outside the package, named by the module they lie in."""
+"""Classes found by name: by the file in a folder of the package, or by the module they lie in outside of it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,42 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import pkgutil
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import TypeVar
 
-from distail.errors import DistailError
+from distail.errors import DistailError, did_you_mean
 
 T = TypeVar("T")
+
+
+def built_in_names(folder: ModuleType) -> tuple[str, ...]:
+    """Names of the files of a package that define a class to be found, sorted; those with an underscore do not."""
+    return tuple(sorted(found.name for found in pkgutil.iter_modules(folder.__path__) if found.name[0] != "_"))
+
+
+def find_class(name: str, folder: ModuleType, base: type[T], what: str) -> type[T]:
+    """The class called `name`: that of a file in a package, or the one in a module such as 'my.module'.
+
+    Args:
+        name: as the user wrote it.
+        folder: the package whose files are the built-in ones.
+        base, what: as for `class_in_module`.
+
+    Raises:
+        DistailError: there is none; the closest name is suggested.
+    """
+    names = built_in_names(folder)
+    if name in names:
+        return class_in_module(f"{folder.__name__}.{name}", base, what)
+    if not is_module(name):
+        raise DistailError(
+            f"There is no {what} '{name}'. {did_you_mean(name, names)} "
+            f"A {what} of your own is named by its module path, such as 'mypackage.my{what}'."
+        )
+    return class_in_module(name, base, what)
 
 
 def is_module(name: str) -> bool:

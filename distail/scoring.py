@@ -156,18 +156,40 @@ def score(
 
 def _test_images(distilled: DistilledSet, test: str | Path | None, progress: Progress) -> ImageSet:
     """Held-out images: of the source named, or of the set's own source, whose training images never count as such."""
-    size = (distilled.image_shape[1], distilled.image_shape[2])
     recipe = distilled.provenance.get("recipe", {})
-    test = test or recipe.get("test")
     own = DataRecipe(**recipe["data"]) if "data" in recipe else None
+    return open_test_images(
+        own, test or recipe.get("test"), distilled, distilled.provenance.get("source_sha256"), progress
+    )
+
+
+def open_test_images(
+    own: DataRecipe | None,
+    test: str | Path | None,
+    like: DistilledSet | ImageSet,
+    source_hash: str | None,
+    progress: Progress,
+) -> ImageSet:
+    """Held-out images: of the source named, or the part of the training data's own source that is for testing.
+
+    Args:
+        own: where the training data came from; None where that is not known.
+        test: the source named, if any.
+        like: whose classes and size of images the test images must have.
+        source_hash: content hash of the source when images of it were set aside, where known.
+
+    Raises:
+        DistailError: there are none to be found, or they are of another kind.
+    """
+    size = (like.image_shape[1], like.image_shape[2])
     if own is not None and test is None and own.source == IN_MEMORY:
         raise DistailError("The set was made from images in memory. Pass held-out images as test=... to score it.")
     if own is not None and str(test or own.source) == own.source:
         if own.holdout is not None:
-            return held_out_images(own, size, distilled.provenance.get("source_sha256"))
+            return held_out_images(own, size, source_hash)
         contents = read_source(own.source, "test", image_size=size, strict=own.strict, progress=progress)
     elif test is not None:
-        contents = read_test_source(test, class_names=distilled.class_names, image_size=size, progress=progress)
+        contents = read_test_source(test, class_names=like.class_names, image_size=size, progress=progress)
     else:
         raise DistailError("The set does not say where its data came from. Name held-out images with --test SOURCE.")
     for unreadable in contents.unreadable:
@@ -182,7 +204,7 @@ def _require_size(contents: SourceContents, size: tuple[int, int]) -> None:
     others = sorted(found for found in contents.sizes if found != size)
     if others:
         raise DistailError(
-            f"{contents.images.origin}: there are test images of {others[0][0]}x{others[0][1]} pixels, but the set "
-            f"holds {size[0]}x{size[1]}, made without resizing. Use test images of that size, or distil again with "
+            f"{contents.images.origin}: there are test images of {others[0][0]}x{others[0][1]} pixels, but training "
+            f"images of {size[0]}x{size[1]}, without resizing. Use test images of that size, or begin again with "
             f"--image-size {size[0]}, so that all are resized alike. For an export of such a run, pass --like RUN."
         )

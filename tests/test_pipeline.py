@@ -11,7 +11,7 @@ from PIL import Image
 
 import distail
 from distail import pipeline
-from distail.api import distill as distill_in_one_call
+from distail.api.sets import distill as distill_in_one_call
 from distail.artifact import read_json
 from distail.data.image_set import ImageSet
 from distail.data.long_tail import make_long_tailed

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import distail
-from distail import api
+from distail.api import sets
 from distail.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -76,7 +76,7 @@ def test_relative_links_lead_somewhere():
 
 @pytest.fixture
 def few_steps(monkeypatch):
-    distill, evaluate = api.distill, api.evaluate
+    distill, evaluate = sets.distill, sets.evaluate
 
     def short_distill(*arguments: Any, **settings: Any) -> Any:
         return distill(*arguments, **{key: 2 if key == "iterations" else value for key, value in settings.items()})
@@ -84,8 +84,8 @@ def few_steps(monkeypatch):
     def short_evaluate(*arguments: Any, **settings: Any) -> Any:
         return evaluate(*arguments, **{**settings, "epochs": 2})
 
-    monkeypatch.setattr(api, "distill", short_distill)
-    monkeypatch.setattr(api, "evaluate", short_evaluate)
+    monkeypatch.setattr(sets, "distill", short_distill)
+    monkeypatch.setattr(sets, "evaluate", short_evaluate)
 
 
 def run_example(name: str, *arguments: str) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from distail.api import evaluate as evaluate_in_one_call
+from distail.api.sets import evaluate as evaluate_in_one_call
 from distail.data.image_set import ImageSet
 from distail.data.preprocess import fit_preprocessing
 from distail.distilled import load_distilled

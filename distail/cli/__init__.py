@@ -8,7 +8,21 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
-from distail.cli import check, demo, distill, evaluate, experts, export, group, methods, recipes, run, train
+from distail.cli import (
+    baseline,
+    baselines,
+    check,
+    demo,
+    distill,
+    evaluate,
+    experts,
+    export,
+    group,
+    methods,
+    recipes,
+    run,
+    train,
+)
 from distail.errors import DistailError
 
 EXIT_BAD_INPUT = 2
@@ -30,10 +44,12 @@ def build_app() -> App:
         distill.distill,
         evaluate.evaluate,
         train.train,
+        baseline.baseline,
         export.export,
         group.group,
         run.run,
         methods.methods,
+        baselines.baselines,
         recipes.recipes,
         demo.demo,
     ):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from distail.cli.options import Compute, Output, Repeatable, Whole
-from distail.errors import DistailError
+from distail.cli.options import Compute, Output, Repeatable, Whole, require_place
 
 if TYPE_CHECKING:
     from distail.distilled import DistilledSet
@@ -95,7 +94,7 @@ def evaluate(
     )
     from distail import scoring
 
-    _require_place(out)
+    require_place(out)
     progress = output.progress()
     distilled = scoring.open_set(target, like=like)
     training = scoring.TrainingSource(train, imbalance)
@@ -111,18 +110,6 @@ def evaluate(
     folder = Path(target) if (Path(target) / "manifest.json").exists() else None
     report(result, distilled, recipe, out or evaluation_file(folder), output)
     output.show(result.to_json())
-
-
-def _require_place(out: Path | None) -> None:
-    """Refuses, before students are trained, a file that the result cannot go to."""
-    from distail.artifact import require_free
-
-    if out is None:
-        return
-    if out.suffix == ".txt":
-        raise DistailError(f"--out {out}: the result is JSON, with a .txt beside it. Name it {out.stem}.json.")
-    require_free(out)
-    require_free(out.with_suffix(".txt"))
 
 
 def evaluation_file(folder: Path | None) -> Path | None:

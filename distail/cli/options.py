@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -89,6 +90,18 @@ def standard_output() -> Console:
     from rich.console import Console
 
     return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 100)
+
+
+def require_place(out: Path | None) -> None:
+    """Refuses, before anything is trained, a file that a result cannot go to."""
+    from distail.artifact import require_free
+
+    if out is None:
+        return
+    if out.suffix == ".txt":
+        raise DistailError(f"--out {out}: the result is JSON, with a .txt beside it. Name it {out.stem}.json.")
+    require_free(out)
+    require_free(out.with_suffix(".txt"))
 
 
 def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:

@@ -9,12 +9,11 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
 from distail.data.holdout import hold_out
 from distail.data.image_set import ImageSet, require_same_classes
 from distail.distilled import DistilledSet, StoredBytes
 from distail.errors import DistailError
+from distail.evaluation.apart import count_leaked, require_apart
 from distail.evaluation.fairness import Fairness, fairness
 from distail.evaluation.metrics import score_logits
 from distail.evaluation.recipe import EvaluationRecipe
@@ -30,10 +29,8 @@ from distail.runtime import Runtime
 from distail.synthetic.selection import class_major_labels, random_choice, select_indices
 from distail.training.loop import Selection
 from distail.training.recipe import LabelProtocol, TrainRecipe
+from distail.training.validation import VALIDATION_FRACTION, validation_score
 
-MAX_LEAKED = 0.1
-"""Fraction of test images that may stand among the training images, as real datasets have some; it is reported."""
-VALIDATION_FRACTION = 0.1
 VALIDATION_LOOKS = 20
 """How often the validation images are looked at during one training."""
 
@@ -79,23 +76,13 @@ class Scoring:
                 self.distilled.class_names, "the distilled set", self.train.class_names, "the training data"
             )
         seen = {self.distilled.provenance.get(key) for key in ("data_sha256", "source_sha256")} | {self._train_hash}
-        if self.test.content_hash in seen:
-            raise DistailError(
-                f"{self.test.origin} is the very data the set was made from, so scoring on it would prove nothing. "
-                "Name held-out images with --test."
-            )
-        if self.num_leaked > MAX_LEAKED * len(self.test):
-            raise DistailError(
-                f"{self.num_leaked} of the {len(self.test)} images of {self.test.origin} are among the images the set "
-                "was made from, so scoring on them would prove little. Name held-out images with --test."
-            )
+        require_apart(self.test, seen, self.num_leaked, "the set was made from")
 
     @property
     def num_leaked(self) -> int:
         """Test images that equal, pixel by pixel, one of the images the set was made from."""
         known = [self.distilled.training_fingerprints, None if self.train is None else self.train.fingerprints]
-        seen = [fingerprints for fingerprints in known if fingerprints is not None]
-        return int(torch.isin(self.test.fingerprints, torch.cat(seen)).sum()) if seen else 0
+        return count_leaked(self.test, [fingerprints for fingerprints in known if fingerprints is not None])
 
     @property
     def train_counts(self) -> tuple[int, ...] | None:
@@ -217,15 +204,11 @@ def _selection(scoring: Scoring, classroom: Classroom, recipe: TrainRecipe, seed
         )
     held_out = scoring.train.subset(split.held_out)
 
-    def balanced_accuracy(network: Network) -> float:
+    def score(network: Network) -> float:
         saved = SavedNetwork(network, "", held_out.image_shape, classroom.class_names, classroom.preprocessing, {})
-        with scoring.runtime.autocast():
-            predicted = saved.predict_logits(held_out.images).argmax(dim=1).cpu()
-        hits = (predicted == held_out.labels).double()
-        present = [hits[held_out.labels == label] for label in held_out.labels.unique()]
-        return float(torch.stack([own.mean() for own in present]).mean())
+        return validation_score(saved, held_out, scoring.runtime)
 
-    return Selection(balanced_accuracy, every=max(1, recipe.num_epochs // VALIDATION_LOOKS))
+    return Selection(score, every=max(1, recipe.num_epochs // VALIDATION_LOOKS))
 
 
 def _fairness(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -31,3 +31,20 @@ class EvaluationRecipe(Config):
     """Rows to set beside: as many random real images, and the whole training set, under the same recipe."""
     full_epochs: int | None = Field(default=None, ge=1)
     """Epochs of the reference on the whole training set; as many as for the set when omitted."""
+
+
+class BaselineRecipe(Config):
+    """Networks trained on all the long-tailed images by a baseline, and tested on held-out images."""
+
+    method: str = "balanced_softmax"
+    """Name of a built-in baseline, or the module path of another."""
+    settings: dict[str, Any] = {}
+    """Hyper-parameters of the baseline that differ from its defaults."""
+    architecture: str = "convnet3"
+    """The network."""
+    seeds: int = Field(default=3, ge=1)
+    """Networks to train; they get the seeds 0, 1, 2, ..."""
+    train: dict[str, Any] = {}
+    """What differs from how the baseline trains networks by default; keys of `TrainRecipe`."""
+    preprocessing: Literal["none", "normalize", "zca"] = "normalize"
+    """Fitted on the images that networks learn from."""

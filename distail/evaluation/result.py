@@ -21,7 +21,8 @@ class StudentScore:
     """One trained and tested student.
 
     Attributes:
-        subject: what it was trained on: 'distilled', 'random' or 'full', or 'distilled, hard' for fairness scores.
+        subject: what it was trained on: 'distilled', 'random' or 'full', or 'distilled, hard' for fairness scores; or
+            the name of the baseline that trained it on all images.
         labels: the label protocol that applied.
         num_images: training images.
         epochs: passes over them.
@@ -42,7 +43,7 @@ class StudentScore:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of a distilled set and of its references.
+    """Scores of a distilled set and of its references, or of a baseline.
 
     Attributes:
         students: every student, one by one.
@@ -73,12 +74,17 @@ class Evaluation:
         """The distinct (subject, architecture) pairs, in order of training."""
         return tuple(dict.fromkeys((student.subject, student.architecture) for student in self.students))
 
-    def summary(self, subject: str = "distilled", architecture: str | None = None) -> dict[str, Summary]:
+    def summary(self, subject: str | None = None, architecture: str | None = None) -> dict[str, Summary]:
         """n, mean and sample std of each score over seeds; scores that do not apply are left out.
+
+        Args:
+            subject: whose; when omitted the distilled set's, or those of the baseline that was scored.
+            architecture: of which networks; any when omitted.
 
         Raises:
             DistailError: no such students.
         """
+        subject = subject or self.students[0].subject
         students = self.of(subject, architecture)
         if not students:
             raise DistailError(f"Nothing was scored on '{subject}' with {architecture or 'any architecture'}.")
@@ -89,9 +95,10 @@ class Evaluation:
                 found[name] = summarise(values)
         return found
 
-    def per_class(self, subject: str = "distilled", architecture: str | None = None) -> tuple[Summary, ...]:
-        """n, mean and sample std of each class' accuracy over seeds."""
-        rows = [student.scores.per_class for student in self.of(subject, architecture)]
+    def per_class(self, subject: str | None = None, architecture: str | None = None) -> tuple[Summary, ...]:
+        """n, mean and sample std of each class' accuracy over seeds; arguments as for `summary`."""
+        students = self.of(subject or self.students[0].subject, architecture)
+        rows = [student.scores.per_class for student in students]
         return tuple(summarise(list(column)) for column in zip(*rows, strict=True))
 
     def to_json(self) -> dict[str, Any]:

@@ -21,6 +21,8 @@ from distail.models.network import Network
 from distail.parallel import map_chunks
 from distail.runtime import Runtime
 from distail.seeding import torch_generator
+from distail.training.class_balance import class_aware_order, class_balanced_weights
+from distail.training.max_norm import longest_row, shortened_rows
 from distail.training.training_set import TrainingSet
 
 
@@ -48,44 +50,9 @@ class ClassifierLesson:
         weights = None
         if spec.loss == "class_balanced":
             weights = class_balanced_weights(train.class_counts, spec.beta).to(backbone.classifier.weight.device)
-        rows = backbone.classifier.weight.detach().norm(dim=1)
-        longest = None
-        if spec.max_norm is not None:
-            longest = float(rows.min() + spec.max_norm * (rows.max() - rows.min()))
+        longest = None if spec.max_norm is None else longest_row(backbone.classifier.weight, spec.max_norm)
         indices = tuple(train.indices_of(label) for label in range(train.num_classes))
         return ClassifierLesson(backbone.eval(), data, indices, weights, longest)
-
-
-def class_balanced_weights(counts: tuple[int, ...], beta: float) -> Float[Tensor, " k"]:
-    """(1 - β) / (1 - β^n_c), scaled to mean 1 over the classes.
-
-    Source: Cui et al., CVPR 2019, arXiv:1901.05555, equation 3.
-    """
-    weights = (1 - beta) / (1 - beta ** torch.tensor(counts, dtype=torch.float64))
-    return (weights / weights.mean()).float()
-
-
-def class_aware_order(
-    class_indices: tuple[Int64[Tensor, " _"], ...], images_per_visit: int, generator: torch.Generator
-) -> Int64[Tensor, " m"]:
-    """Positions of one epoch: as many draws as classes times the largest class, every class equally often.
-
-    Classes come in rounds of random order; each visit takes the next images of a class, which start again in a new
-    random order when all have been used.
-
-    Source: Kang et al., arXiv:1910.09217, class-aware sampling with 4 images a visit. Deviation: rounds start anew
-        each epoch, so that an epoch can be repeated on its own.
-    """
-    num_classes = len(class_indices)
-    total = num_classes * max(len(indices) for indices in class_indices)
-    rounds = -(-total // (num_classes * images_per_visit))
-    classes = torch.cat([torch.randperm(num_classes, generator=generator) for _ in range(rounds)])
-    order = torch.empty(len(classes), images_per_visit, dtype=torch.int64)
-    for label, indices in enumerate(class_indices):
-        needed = rounds * images_per_visit
-        passes = [torch.randperm(len(indices), generator=generator) for _ in range(-(-needed // len(indices)))]
-        order[classes == label] = indices[torch.cat(passes)[:needed]].view(rounds, images_per_visit)
-    return order.flatten()[:total]
 
 
 def train_classifier_epoch(
@@ -157,8 +124,7 @@ def linear_gradient(
 
 def _shortened_rows(parameters: Float[Tensor, " p"], feature_size: int, longest: float) -> Float[Tensor, " p"]:
     weight, bias = _as_layer(parameters, feature_size)
-    norms = weight.norm(dim=1, keepdim=True).clamp_min(1e-12)
-    return torch.cat([(weight * (longest / norms).clamp_max(1)).flatten(), bias])
+    return torch.cat([shortened_rows(weight, longest).flatten(), bias])
 
 
 def _as_layer(parameters: Float[Tensor, " p"], feature_size: int) -> tuple[Float[Tensor, "k f"], Float[Tensor, " k"]]:

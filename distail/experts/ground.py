@@ -59,6 +59,7 @@ class ExpertGround:
         """The untrained network of one expert, on the device."""
         network_seed = derive_seed(seed, "expert network", expert)
         network = build_network(self.architecture, self.train.image_shape, self.train.num_classes, network_seed)
+        network.require_linear_classifier("An expert")
         network.fused = True
         return network.to(self.runtime.device)
 

@@ -16,6 +16,7 @@ from distail.runtime import Runtime
 from distail.seeding import derive_seed
 from distail.training.loop import History, Selection, train_network
 from distail.training.recipe import LabelProtocol, TrainRecipe
+from distail.training.technique import PLAIN, Technique
 from distail.training.training_set import RealTrainingSet, TrainingSet
 
 
@@ -60,6 +61,7 @@ def train_student(
     *,
     progress: Progress | None = None,
     selection: Selection | None = None,
+    technique: Technique = PLAIN,
     provenance: dict[str, Any] | None = None,
 ) -> Student:
     """Trains a new network; a learning rate learned with the set replaces the recipe's.
@@ -79,6 +81,7 @@ def train_student(
         runtime=runtime,
         progress=progress,
         selection=selection,
+        technique=technique,
         title=f"training {architecture}, seed {seed}",
     )
     saved = SavedNetwork(

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Mapping
 from typing import Any
 
 import distail.methods
 from distail.config import parse_config
-from distail.errors import DistailError, did_you_mean
 from distail.methods._method import Method
-from distail.plugins import class_in_module, is_module
+from distail.plugins import built_in_names, find_class
 
 
 def method_names() -> tuple[str, ...]:
     """Names of the built-in methods, sorted."""
-    found = pkgutil.iter_modules(distail.methods.__path__)
-    return tuple(sorted(module.name for module in found if not module.name.startswith("_")))
+    return built_in_names(distail.methods)
 
 
 def find_method(name: str) -> type[Method]:
@@ -25,14 +22,7 @@ def find_method(name: str) -> type[Method]:
     Raises:
         DistailError: no such method; the closest name is suggested.
     """
-    if name in method_names():
-        return class_in_module(f"distail.methods.{name}", Method, "method")
-    if not is_module(name):
-        raise DistailError(
-            f"There is no method '{name}'. {did_you_mean(name, method_names())} "
-            "A method of your own is named by its module path, such as 'mypackage.mymethod'."
-        )
-    return class_in_module(name, Method, "method")
+    return find_class(name, distail.methods, Method, "method")
 
 
 def build_method(name: str, settings: Mapping[str, Any]) -> Method:

@@ -6,6 +6,7 @@
     alexnet
     timm:NAME                   timm:resnet18.a1_in1k, with the optional extra: pip install 'distail[timm]'
     PACKAGE.MODULE              a module with one class that extends Network, built as Class(image_shape, num_classes)
+    ANY-cosine                  convnet3-cosine: the same with a classifier that compares directions alone
 
 NORM is instance (what no suffix means), batch, group or none.
 """
@@ -22,6 +23,7 @@ from distail.data.image_set import MIN_IMAGE_SIZE
 from distail.errors import DistailError, did_you_mean
 from distail.models.alexnet import AlexNet
 from distail.models.convnet import DEFAULT_WIDTH, ConvNet
+from distail.models.cosine import CosineClassifier
 from distail.models.network import Network
 from distail.models.norm import NORMS, NUM_GROUPS, Norm
 from distail.models.resnet import ResNet18
@@ -31,6 +33,7 @@ from distail.plugins import class_in_module, is_module
 from distail.seeding import isolated_seed
 
 TIMM_PREFIX = "timm:"
+COSINE_SUFFIX = "-cosine"
 
 _Constructor = Callable[[tuple[int, int, int], int], Network]
 
@@ -67,7 +70,10 @@ def build_network(architecture: str, image_shape: tuple[int, int, int], num_clas
     if channels < 1 or num_classes < 1:
         raise DistailError(f"A network needs at least one channel and one class, not {channels} and {num_classes}.")
     with isolated_seed(seed, "network", architecture), torch.device("cpu"):
-        return constructor((channels, height, width), num_classes)
+        network = constructor((channels, height, width), num_classes)
+        if architecture.endswith(COSINE_SUFFIX):
+            network.classifier = CosineClassifier(network.feature_size, num_classes)
+        return network
 
 
 def check_architecture(architecture: str) -> None:
@@ -90,6 +96,7 @@ def architecture_names() -> tuple[str, ...]:
 
 
 def _constructor(architecture: str) -> _Constructor:
+    architecture = architecture.removesuffix(COSINE_SUFFIX)
     if architecture.startswith(TIMM_PREFIX):
         name = architecture.removeprefix(TIMM_PREFIX)
         check_timm_name(name)
@@ -112,7 +119,7 @@ def _constructor(architecture: str) -> _Constructor:
     raise DistailError(
         f"Unknown architecture '{architecture}'. {_suggestion(architecture.lower())} "
         "Names follow convnetD[-wWIDTH][-NORM], resnet18[-NORM], vgg11[-NORM], alexnet, timm:NAME or a module path, "
-        f"where D is 1..9 and NORM is one of {', '.join(NORMS)}."
+        f"all of them also with {COSINE_SUFFIX} behind, where D is 1..9 and NORM is one of {', '.join(NORMS)}."
     )
 
 

@@ -8,6 +8,8 @@ from typing import ClassVar, final
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from distail.errors import DistailError
+
 _ONE_BY_ONE = (
     nn.Conv2d,
     nn.Linear,
@@ -55,6 +57,18 @@ class Network(nn.Module, ABC):
             return True
         layers = [module for module in self.modules() if not list(module.children())]
         return not all(isinstance(layer, _ONE_BY_ONE) for layer in layers)
+
+    def require_linear_classifier(self, who: str) -> None:
+        """Refuses a classifier that is no plain linear layer, for those who compute with its weight and bias.
+
+        Args:
+            who: what needs it, to begin the message with.
+
+        Raises:
+            DistailError: the classifier is of another kind, such as that of `convnet3-cosine`.
+        """
+        if type(self.classifier) is not nn.Linear:
+            raise DistailError(f"{who} needs a network with a linear classifier. Use one without '-cosine'.")
 
     @abstractmethod
     def features(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n f"]:

@@ -62,16 +62,12 @@ def evaluation_notes(result: Evaluation, distilled: DistilledSet, recipe: Evalua
         if result.of("random")
         else "± is the sample standard deviation over students of one and the same set, made once."
     )
-    notes += _about_test_images(result, first)
-    if leaked := result.provenance["test"]["leaked"]:
-        notes.append(
-            f"CAUTION: {leaked} of the {result.provenance['test']['images']} test images are also among the images the "
-            "set was made from, which makes scores too good."
-        )
+    notes += about_test_images(result, first)
+    notes += about_leaked(result, "the images the set was made from")
     if full := result.of("full"):
         notes.append(
             f"Students on the whole training set: {full[0].num_images:,} images as they are, {full[0].epochs} epochs. "
-            "Training that makes up for the imbalance, by sampling or by its loss, would score higher."
+            "Training that makes up for the imbalance would score higher; `distail baseline` does."
         )
     stored = result.stored
     notes.append(
@@ -89,7 +85,7 @@ def evaluation_notes(result: Evaluation, distilled: DistilledSet, recipe: Evalua
     return notes
 
 
-def _about_test_images(result: Evaluation, student: StudentScore) -> list[str]:
+def about_test_images(result: Evaluation, student: StudentScore) -> list[str]:
     """How many images the scores rest on."""
     counts = [sum(row) for row in student.scores.confusion]
     test = result.provenance["test"]
@@ -103,6 +99,17 @@ def _about_test_images(result: Evaluation, student: StudentScore) -> list[str]:
             f"CAUTION: class '{name}' has only {min(counts)} test images; scores that rest on so few mean little."
         )
     return notes
+
+
+def about_leaked(result: Evaluation, among: str) -> list[str]:
+    """How many test images are training images too, where any are."""
+    test = result.provenance["test"]
+    if not test["leaked"]:
+        return []
+    return [
+        f"CAUTION: {test['leaked']} of the {test['images']} test images are also among {among}, which makes scores "
+        "too good."
+    ]
 
 
 def render_text(parts: Sequence[RenderableType]) -> str:

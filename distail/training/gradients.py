@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from distail.models.network import Network
 from distail.parallel import map_chunks
 from distail.runtime import Runtime, preferred_layout
+from distail.training.technique import Loss, cross_entropy
 
 
 def batch_gradients(
@@ -17,15 +17,18 @@ def batch_gradients(
     images: Float[Tensor, "b c h w"],
     targets: Float[Tensor, "b k"] | Int64[Tensor, " b"],
     runtime: Runtime,
+    loss: Loss = cross_entropy,
+    epoch: int = 0,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Mean cross-entropy and its gradients, in `parameters()` order; zeros for parameters that play no part.
+    """Mean loss and its gradients, in `parameters()` order; zeros for parameters that play no part.
 
-    Equal to `loss.backward()` on the whole batch up to the order of sums.
+    Equal to `backward()` of the mean loss on the whole batch up to the order of sums.
 
     Args:
         network: in the mode it should run in; with batch norm, running statistics move as usual.
         images: preprocessed and augmented, on the device.
         targets: class indices or class probabilities.
+        loss, epoch: what is minimised, and where in the training it is.
     """
     parameters = tuple(network.parameters())
     trained = [parameter for parameter in parameters if parameter.requires_grad]
@@ -35,10 +38,10 @@ def batch_gradients(
         with torch.enable_grad():
             with runtime.autocast():
                 logits = network(images[part].contiguous(memory_format=layout))
-            loss = F.cross_entropy(logits.float(), targets[part], reduction="sum") / len(images)
-            found = iter(torch.autograd.grad(loss, trained, materialize_grads=True))
+            value = loss(logits.float(), targets[part], epoch) / len(images)
+            found = iter(torch.autograd.grad(value, trained, materialize_grads=True))
             gradients = (next(found) if one.requires_grad else torch.zeros_like(one) for one in parameters)
-            return loss.detach(), tuple(gradients)
+            return value.detach(), tuple(gradients)
 
     if network.mixes_images:
         return of_part(slice(0, len(images)))

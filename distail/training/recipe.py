@@ -30,6 +30,8 @@ class TrainRecipe(Config):
     """L2 penalty of SGD."""
     schedule: Literal["step", "cosine", "constant"] = "step"
     """step: a tenth after epoch epochs // 2 + 1, momentum reset; cosine: to zero over all steps."""
+    warmup: float = Field(default=0.0, ge=0, lt=1)
+    """Share of all steps over which the step size first grows evenly from zero."""
     augmentation: str = "color_crop_cutout_flip_scale_rotate"
     """DSA operations joined by '_', or 'none'."""
 

@@ -6,7 +6,10 @@ import sys
 import pytest
 
 HEAVY = {"torch", "numpy", "datasets", "sklearn", "matplotlib", "pyarrow", "PIL", "safetensors", "jaxtyping", "scipy"}
-COMMANDS = ("check", "demo", "distill", "evaluate", "experts", "export", "group", "methods", "recipes", "run", "train")
+COMMANDS = (
+    *("baseline", "baselines", "check", "demo", "distill", "evaluate", "experts", "export", "group", "methods"),
+    *("recipes", "run", "train"),
+)
 
 PROBE = """
 import sys

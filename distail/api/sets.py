@@ -1,10 +1,10 @@
-"""The command line's main verbs as three functions, for a few lines of Python."""
+"""Distilled sets made and scored."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from distail import pipeline, scoring
 from distail.config import parse_config
@@ -12,9 +12,6 @@ from distail.data.image_set import ImageSet
 from distail.distilled import DistilledSet
 from distail.evaluation.recipe import EvaluationRecipe
 from distail.evaluation.result import Evaluation
-from distail.group_data import GroupRecipe
-from distail.group_study import GroupStudy, study_groups
-from distail.groups.settings import FeatureImages
 from distail.progress import Progress
 from distail.recipe import Recipe
 from distail.runtime import DeviceName, PrecisionName
@@ -136,73 +133,5 @@ def evaluate(
         training=train,
         device=device,
         precision=precision,
-        progress=progress,
-    )
-
-
-def find_groups(
-    source: str | Path | ImageSet,
-    *,
-    num_groups: int | Literal["auto"] = 2,
-    imbalance: float | None = None,
-    holdout: float | None = None,
-    image_size: int | None = None,
-    features: FeatureImages = "train",
-    test: str | Path | ImageSet | None = None,
-    architecture: str = "convnet3",
-    preprocessing: str = "normalize",
-    seed: int = 0,
-    seeds: int = 1,
-    compare: Sequence[str | Path | float] = (),
-    device: DeviceName = "auto",
-    precision: PrecisionName = "auto",
-    out: str | Path | None = None,
-    progress: Progress | None = None,
-    **settings: Any,
-) -> GroupStudy:
-    """Finds groups of similar classes; `.grouping` of the result is the partition.
-
-    Args:
-        source: what `distail group` takes, or images in memory.
-        num_groups: how many, or 'auto' for as many as decide best in two stages on held-out training images.
-        imbalance: make the data long-tailed first, by a factor (100) or its inverse (0.01).
-        holdout: leave out the fraction of each class that distilling sets aside for testing.
-        features: images whose features are grouped: 'train', 'heldout', or 'test' as in the paper.
-        test: test images for features='test'; the test split of the source when omitted.
-        seeds: groupings found on each data set, with `seed` and the following ones.
-        compare: 'balanced', imbalance factors, and distilled sets to find groups with as well.
-        out: folder for the grouping, pictures and a manifest; nothing is written when omitted.
-        progress: how to report; silent when omitted.
-        settings: other fields of `GroupingSettings`, such as epochs=20.
-
-    Raises:
-        DistailError: bad input of any kind; the message says what to do.
-    """
-    recipe = parse_config(
-        GroupRecipe,
-        {
-            "data": {
-                "source": source.origin if isinstance(source, ImageSet) else str(source),
-                "imbalance": imbalance,
-                "holdout": holdout,
-                "image_size": image_size,
-            },
-            "settings": {**settings, "num_groups": num_groups, "features": features},
-            "architecture": architecture,
-            "preprocessing": preprocessing,
-            "seed": seed,
-            "seeds": seeds,
-            "compare": tuple(map(str, compare)),
-            "test": None if test is None or isinstance(test, ImageSet) else str(test),
-            "device": device,
-            "precision": precision,
-        },
-        "distail.find_groups",
-    )
-    return study_groups(
-        recipe,
-        source=source if isinstance(source, ImageSet) else None,
-        test=test if isinstance(test, ImageSet) else None,
-        out=out,
         progress=progress,
     )

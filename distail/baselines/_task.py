@@ -1,0 +1,139 @@
+"""`Task`, what a baseline may see, and `Fitted`, what it returns; the two stages of training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from distail.data.holdout import hold_out
+from distail.data.image_set import ImageSet
+from distail.data.preprocess import Preprocessing, PreprocessingKind, fit_preprocessing
+from distail.errors import DistailError
+from distail.learn.student import Classroom, train_student
+from distail.models.saved import SavedNetwork
+from distail.progress import Progress, SilentProgress
+from distail.runtime import Runtime
+from distail.seeding import derive_seed
+from distail.training.loop import History, train_network
+from distail.training.recipe import TrainRecipe
+from distail.training.technique import PLAIN, Technique
+from distail.training.validation import VALIDATION_FRACTION
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """All that a baseline may see. There is no test set in it, so no baseline can select on one.
+
+    Attributes:
+        everything: all the long-tailed images.
+        train: those that networks learn from; all of them unless some are held out.
+        validation: those held out to choose settings by, or None.
+        architecture: of the network, such as 'convnet3'.
+        recipe: how the network is trained.
+        seed: the source of all randomness.
+        preprocessing_kind: fitted on `train`.
+    """
+
+    everything: ImageSet
+    train: ImageSet
+    validation: ImageSet | None
+    architecture: str
+    recipe: TrainRecipe
+    seed: int = 0
+    preprocessing_kind: PreprocessingKind = "normalize"
+    runtime: Runtime = field(default_factory=Runtime)
+    progress: Progress = field(default_factory=SilentProgress)
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        """From raw images to what networks see."""
+        return fit_preprocessing(self.train, self.preprocessing_kind)
+
+    @cached_property
+    def classroom(self) -> Classroom:
+        """What networks learn from."""
+        return Classroom.of_images(self.train, self.preprocessing, self.runtime)
+
+    @property
+    def held_out(self) -> ImageSet:
+        """The validation images, for baselines that asked for them."""
+        assert self.validation is not None, "the baseline does not say that it needs validation images"
+        return self.validation
+
+    @property
+    def on_everything(self) -> Task:
+        """The same task with the validation images among those to learn from."""
+        return replace(self, train=self.everything, validation=None)
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What a baseline makes.
+
+    Attributes:
+        saved: the network and what it takes to use it.
+        history: how training went, both stages one after the other.
+        num_images: images that it learned from.
+        chosen: settings that were chosen on validation images, by name.
+    """
+
+    saved: SavedNetwork
+    history: History
+    num_images: int
+    chosen: dict[str, float] = field(default_factory=dict)
+
+
+def with_validation(task: Task) -> Task:
+    """The task with a tenth of each class held out, at least one image of it.
+
+    Raises:
+        DistailError: a class has a single image, so that nothing could be said about it.
+    """
+    everything = task.everything
+    if 1 in everything.class_counts:
+        single = everything.class_names[everything.class_counts.index(1)]
+        raise DistailError(
+            f"{everything.origin}: class '{single}' has a single image, so none of it can be held out to choose a "
+            "setting by. Add images of it, or give the setting yourself, such as --set tau=1."
+        )
+    split = hold_out(everything, VALIDATION_FRACTION, task.seed, "validation")
+    return replace(task, train=everything.subset(split.rest), validation=everything.subset(split.held_out))
+
+
+def train_whole(task: Task, technique: Technique = PLAIN, architecture: str | None = None) -> Fitted:
+    """A new network, trained from end to end.
+
+    Without a technique it is the very network that `distail evaluate --reference full` trains by the same recipe.
+    """
+    student = train_student(
+        task.classroom,
+        architecture or task.architecture,
+        task.recipe,
+        task.seed,
+        task.runtime,
+        progress=task.progress,
+        technique=technique,
+    )
+    return Fitted(student.saved, student.history, len(task.train))
+
+
+def train_classifier(task: Task, fitted: Fitted, recipe: TrainRecipe, technique: Technique) -> Fitted:
+    """The second stage: trains the classifier of a network in place, as it stands, on a frozen backbone.
+
+    Args:
+        fitted: the first stage.
+        recipe: of the second stage.
+        technique: of the second stage, which holds the backbone still whatever it says.
+    """
+    history = train_network(
+        fitted.saved.network,
+        task.classroom.data,
+        recipe,
+        seed=derive_seed(task.seed, "second stage"),
+        runtime=task.runtime,
+        progress=task.progress,
+        technique=replace(technique, classifier_only=True),
+        title=f"training the classifier, seed {task.seed}",
+    )
+    losses = [*fitted.history.losses, *history.losses]
+    return replace(fitted, history=replace(fitted.history, losses=losses))

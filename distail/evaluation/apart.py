@@ -1,0 +1,44 @@
+"""Test images must not be among the images that networks learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from distail.data.image_set import ImageSet
+from distail.errors import DistailError
+
+MAX_LEAKED = 0.1
+"""Fraction of test images that may stand among the training images, as real datasets have some; it is reported."""
+
+
+def count_leaked(test: ImageSet, fingerprints: Sequence[Int64[Tensor, " _"]]) -> int:
+    """Test images that equal, pixel by pixel, one of the images with these fingerprints."""
+    return int(torch.isin(test.fingerprints, torch.cat(list(fingerprints))).sum()) if fingerprints else 0
+
+
+def require_apart(test: ImageSet, hashes: Collection[str | None], num_leaked: int, used: str) -> None:
+    """Refuses test data that are the training data, or share many images with them.
+
+    Args:
+        test: the test images.
+        hashes: content hashes of the training data and of what they were taken from.
+        num_leaked: test images among the training images.
+        used: what the training images are for, to end a sentence with: 'the set was made from'.
+
+    Raises:
+        DistailError: says how many images are shared, and to name others.
+    """
+    if test.content_hash in hashes:
+        raise DistailError(
+            f"{test.origin} is the very data {used}, so scoring on it would prove nothing. "
+            "Name held-out images with --test."
+        )
+    if num_leaked > MAX_LEAKED * len(test):
+        raise DistailError(
+            f"{num_leaked} of the {len(test)} images of {test.origin} are among the images {used}, so scoring on them "
+            "would prove little. Name held-out images with --test."
+        )

@@ -1,0 +1,176 @@
+"""Scores of a baseline: networks trained on all the long-tailed images, tested where distilled sets are.
+
+The test set is touched in one place, after training has ended. Settings are chosen on validation images or not at all.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from distail.baselines._baseline import Baseline
+from distail.baselines._registry import build_baseline
+from distail.baselines._task import Fitted, Task, with_validation
+from distail.config import parse_config
+from distail.data.image_set import ImageSet, require_same_classes
+from distail.distilled import StoredBytes
+from distail.errors import DistailError
+from distail.evaluation.apart import count_leaked, require_apart
+from distail.evaluation.metrics import score_logits
+from distail.evaluation.recipe import BaselineRecipe
+from distail.evaluation.result import Evaluation, StudentScore
+from distail.models.architecture import check_architecture
+from distail.models.saved import SavedNetwork
+from distail.progress import Progress, SilentProgress
+from distail.provenance import environment
+from distail.runtime import Runtime
+from distail.training.recipe import TrainRecipe
+
+
+@dataclass(frozen=True, eq=False)
+class BaselineScoring:
+    """Everything that scoring a baseline needs.
+
+    Attributes:
+        train: the long-tailed images.
+        test: held-out images of the same classes.
+        recipe: which baseline, and how.
+        source_hash: content hash of what `train` was taken from, which the test data must not have.
+    """
+
+    train: ImageSet
+    test: ImageSet
+    recipe: BaselineRecipe
+    source_hash: str | None = None
+    runtime: Runtime = field(default_factory=Runtime)
+    progress: Progress = field(default_factory=SilentProgress)
+
+    def __post_init__(self) -> None:
+        self.train.require_no_empty_class()
+        self.test.require_no_empty_class()
+        require_same_classes(self.train.class_names, "the training data", self.test.class_names, "the test data")
+        if self.test.image_shape != self.train.image_shape:
+            raise DistailError(
+                f"Test images are {self.test.image_shape} (channels, height, width), training images "
+                f"{self.train.image_shape}. Use test data of the same kind, or pass --image-size, so that both are "
+                "resized alike."
+            )
+        hashes = (self.train.content_hash, self.source_hash)
+        require_apart(self.test, hashes, self.num_leaked, "the networks learn from")
+
+    @cached_property
+    def num_leaked(self) -> int:
+        """Test images that equal, pixel by pixel, a training image."""
+        return count_leaked(self.test, [self.train.fingerprints])
+
+
+@dataclass(frozen=True, eq=False)
+class BaselineResult:
+    """Scores, and the networks that they are of, by seed."""
+
+    evaluation: Evaluation
+    networks: tuple[SavedNetwork, ...]
+
+
+def evaluate_baseline(scoring: BaselineScoring) -> BaselineResult:
+    """Trains and tests a network for each seed.
+
+    Raises:
+        DistailError: an unknown baseline, setting or network; a class with a single image where some must be held out
+            to choose a setting by; or training diverges.
+    """
+    recipe = scoring.recipe
+    baseline = build_baseline(recipe.method, recipe.settings)
+    how = train_recipe(baseline, recipe)
+    check_architecture(recipe.architecture)
+    fitted, students = [], []
+    for seed in range(recipe.seeds):
+        begun = time.perf_counter()
+        fitted.append(baseline.fit(_task(scoring, baseline, how, seed)))
+        students.append(_score(scoring, fitted[-1], how, seed, time.perf_counter() - begun))
+        accuracy = students[-1].scores.balanced_accuracy
+        scoring.progress.say(f"{recipe.method}, seed {seed}: balanced accuracy {accuracy:.1%}")
+    evaluation = Evaluation(
+        students=tuple(students),
+        class_names=scoring.train.class_names,
+        train_counts=scoring.train.class_counts,
+        stored=StoredBytes(scoring.train.images.nbytes, scoring.train.labels.nbytes, 0),
+        fairness={},
+        provenance=_provenance(scoring, baseline, how, fitted),
+    )
+    return BaselineResult(evaluation, tuple(_with_origin(scoring, one) for one in fitted))
+
+
+def train_recipe(baseline: Baseline, recipe: BaselineRecipe) -> TrainRecipe:
+    """How networks are trained: the baseline's own way, with the user's changes.
+
+    Raises:
+        DistailError: an unknown key or an impossible value.
+    """
+    return parse_config(TrainRecipe, {**baseline.recipe.model_dump(), **recipe.train}, "training")
+
+
+def _task(scoring: BaselineScoring, baseline: Baseline, how: TrainRecipe, seed: int) -> Task:
+    task = Task(
+        everything=scoring.train,
+        train=scoring.train,
+        validation=None,
+        architecture=scoring.recipe.architecture,
+        recipe=how,
+        seed=seed,
+        preprocessing_kind=scoring.recipe.preprocessing,
+        runtime=scoring.runtime,
+        progress=scoring.progress,
+    )
+    return with_validation(task) if baseline.needs_validation else task
+
+
+def _score(scoring: BaselineScoring, fitted: Fitted, how: TrainRecipe, seed: int, seconds: float) -> StudentScore:
+    with scoring.runtime.autocast():
+        logits = fitted.saved.predict_logits(scoring.test.images).float().cpu()
+    return StudentScore(
+        subject=scoring.recipe.method,
+        architecture=fitted.saved.architecture,
+        seed=seed,
+        labels="hard",
+        num_images=fitted.num_images,
+        epochs=how.num_epochs,
+        kept_epoch=fitted.history.kept_epoch,
+        train_seconds=seconds,
+        scores=score_logits(logits, scoring.test.labels, scoring.train.class_counts),
+    )
+
+
+def _with_origin(scoring: BaselineScoring, fitted: Fitted) -> SavedNetwork:
+    """The network, which says where it comes from."""
+    saved = fitted.saved
+    origin = {
+        "trained on": scoring.train.origin,
+        "data_sha256": scoring.train.content_hash,
+        "baseline": scoring.recipe.method,
+        "settings": scoring.recipe.settings,
+        "chosen": fitted.chosen,
+    }
+    return replace(saved, provenance={**saved.provenance, **origin})
+
+
+def _provenance(scoring: BaselineScoring, baseline: Baseline, how: TrainRecipe, fitted: list[Fitted]) -> dict[str, Any]:
+    return {
+        "recipe": scoring.recipe.model_dump(mode="json"),
+        "settings": baseline.model_dump(mode="json"),
+        "paper": baseline.paper,
+        "train": how.model_dump(mode="json"),
+        "chosen": [one.chosen for one in fitted],
+        "test": {
+            "origin": scoring.test.origin,
+            "images": len(scoring.test),
+            "leaked": scoring.num_leaked,
+            "sha256": scoring.test.content_hash,
+        },
+        "train_sha256": scoring.train.content_hash,
+        "train_images": len(scoring.train),
+        "std": "sample standard deviation over seeds",
+        **environment(scoring.runtime),
+    }

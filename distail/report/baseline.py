@@ -1,0 +1,32 @@
+"""What a reader must know beside a baseline's scores."""
+
+from __future__ import annotations
+
+from distail.evaluation.result import Evaluation
+from distail.progress import format_seconds
+from distail.report.evaluation import about_leaked, about_test_images
+
+
+def baseline_notes(result: Evaluation) -> list[str]:
+    """Training, choice of settings, test images, time."""
+    first, facts = result.students[0], result.provenance
+    how = facts["train"]
+    notes = [
+        f"{first.subject} ({facts['paper']}), trained on {first.num_images:,} of {facts['train_images']:,} images.",
+        f"Each network: {first.epochs} epochs, last epoch, batch {how['batch_size']}, SGD learning rate "
+        f"{how['learning_rate']:g} ({how['schedule']}), weight decay {how['weight_decay']:g}, augmentation "
+        f"{how['augmentation']}, {facts['precision']} on {facts['device']}.",
+    ]
+    if any(facts["chosen"]):
+        values = [", ".join(f"{name} {value:g}" for name, value in one.items()) for one in facts["chosen"]]
+        learned = "after that on all images" if first.num_images == facts["train_images"] else "and never on these"
+        notes.append(
+            f"Chosen by balanced accuracy on a tenth of each class' training images: {'; '.join(values)} (by seed). "
+            f"The networks were trained on the others, {learned}."
+        )
+    notes.append("± is the sample standard deviation over networks with other seeds.")
+    notes += about_test_images(result, first)
+    notes += about_leaked(result, "the training images")
+    seconds = [student.train_seconds for student in result.students]
+    notes.append(f"Training took {format_seconds(sum(seconds) / len(seconds))} a network.")
+    return notes
