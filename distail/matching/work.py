@@ -8,7 +8,7 @@ from distail.experts.school import missing_epochs
 from distail.experts.spec import ClassifierSpec, ExpertNeed
 from distail.problem import Problem, Work
 
-_TANGENT_PASS = 2.25
+TANGENT_PASS = 2.25
 """Cost of a pass with tangents and its reverse, in forward and backward passes of the same images; measured."""
 _UNROLLED_EXTRA = 1.0
 """What the gradients of the weights add to it."""
@@ -36,7 +36,7 @@ def matching_work(
         classifier_steps: steps on a frozen backbone in one iteration.
     """
     batch = min(batch_size, problem.num_classes * problem.images_per_class)
-    matched = iterations * steps * batch * (1 + _TANGENT_PASS + (_UNROLLED_EXTRA if unrolled else 0))
+    matched = iterations * steps * batch * (1 + TANGENT_PASS + (_UNROLLED_EXTRA if unrolled else 0))
     forward = backward = 0
     expert_batch = 0
     for need, epochs in missing_epochs(problem.experts, problem.ground, needs):

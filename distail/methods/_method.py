@@ -25,6 +25,14 @@ class Method(Config, ABC):
     iterations_stand_alone: ClassVar[bool] = False
     """Whether an iteration is the same whatever the field `iterations` says, so that a run may go on for more."""
 
+    runs_fused: ClassVar[bool] = False
+    """Whether networks run with fused kernels throughout, for estimates without the machine at hand."""
+
+    @property
+    def images_in_one(self) -> int:
+        """Images that networks learn from for each stored one; more than 1 where a method stores mosaics."""
+        return 1
+
     def expert_needs(self) -> tuple[ExpertNeed, ...]:
         """Experts that `distill` will look for in the problem's bank, and train where they are missing."""
         return ()
