@@ -35,7 +35,7 @@ from distail.matching.work import TANGENT_PASS
 from distail.methods._method import Method
 from distail.models import Network
 from distail.models.flat import FlatLayout
-from distail.parallel import map_chunks
+from distail.parallel import CHUNK_IMAGES, map_chunks
 from distail.problem import Problem, Synthetic, Work
 from distail.seeding import derive_seed
 from distail.synthetic.clusters import nearest_to_centres
@@ -98,7 +98,8 @@ class DREAM(Method):
         trained = min(self.network_samples, len(train))
         step = real + (1 + TANGENT_PASS) * problem.num_classes * cells + trained
         clusterings = -(-self.inner_steps // self.cluster_interval)
-        largest = min(self.real_batch, max(train.class_counts))
+        # Those of a class that pass at once, to be matched or to be clustered.
+        largest = max(min(limit, max(train.class_counts)) for limit in (self.real_batch, CHUNK_IMAGES))
         return Work(
             forward=len(train) * (1 + self.iterations * clusterings),
             forward_backward=int(self.iterations * self.inner_steps * step),
