@@ -5,8 +5,8 @@ Equation: minimise Σ_c Σ_layers Σ_rows (1 − cos(∇ℓ(real_c), ∇ℓ(syn_
 output of a layer; biases and norms do not count. A new random network in every iteration, which trains on the synthetic
 set between two updates of it.
 Deviations from the released code: the gradient by the images is taken without double backward, which gives the same
-numbers several times faster (`distail/synthetic/gradient_matching.py`); IPC for which the code has no loop lengths take
-those of the nearest.
+numbers sooner (`distail/synthetic/gradient_matching.py`); IPC for which the code has no loop lengths take those of the
+nearest.
 As there, batch normalisation is held at running statistics moved by 16 real images of each class, or as many as it has.
 Published for balanced CIFAR-10, ConvNet-3, IPC 1/10/50: 28.3/44.9/53.9. For CIFAR-10-LT, IPC 10/20/50 (the tables of
 RLDD): imbalance 10: 37.9/38.5/37.4; imbalance 50: 37.3/38.8/35.8; imbalance 100: 36.7/38.1/35.3.
