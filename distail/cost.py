@@ -17,6 +17,7 @@ from distail.data.long_tail import long_tail_counts
 from distail.data.preprocess import Preprocessing
 from distail.matching.work import expert_work
 from distail.memory import Machine, memory_needed
+from distail.methods._method import Method
 from distail.methods._registry import build_method
 from distail.problem import Problem, Work
 from distail.recipe import Recipe
@@ -41,8 +42,8 @@ class Throughput:
 
 # A forward pass was measured only roughly, at two and a half to three times the speed of both passes.
 FUSED = Throughput(forward_backward=1150, forward=3000)
-"""Of networks in training, experts and matched students. Matching's second pass, 510 images a second and 360 for the
-exact gradient, is counted in these by `matching_work`."""
+"""Of networks in training, experts and matched students, and of methods that say `runs_fused`. Matching's second pass,
+510 images a second and 360 for the exact gradient, is counted in these by `matching_work`."""
 UNFUSED = Throughput(forward_backward=486, forward=800)
 """Of all other methods, with the layers of torch: benchmarks/results/throughput.json, and dm.json for forward only."""
 
@@ -85,12 +86,12 @@ def cost_on_cpu(entry: BuiltIn) -> Cost:
     problem = _imagined_problem(entry)
     experts, whole = expert_work(problem, method.expert_needs()), method.work(problem)
     rest = Work(whole.forward - experts.forward, whole.forward_backward - experts.forward_backward)
-    matches = any(load.passes == "tangents" for load in whole.loads)
+    fused = method.runs_fused or any(load.passes == "tangents" for load in whole.loads)
     slower = _SLOWER[recipe.architecture, about.image_shape[1]]
     return Cost(
         experts_seconds=slower * _seconds(experts, FUSED),
-        distillation_seconds=slower * _seconds(rest, FUSED if matches else UNFUSED),
-        scoring_seconds=slower * _seconds(_scoring_work(recipe, about), FUSED),
+        distillation_seconds=slower * _seconds(rest, FUSED if fused else UNFUSED),
+        scoring_seconds=slower * _seconds(_scoring_work(recipe, about, method), FUSED),
         memory_bytes=memory_needed(problem, method, _MACHINE).peak,
     )
 
@@ -125,10 +126,10 @@ def _seconds(work: Work, throughput: Throughput) -> float:
     return work.forward / throughput.forward + work.forward_backward / throughput.forward_backward
 
 
-def _scoring_work(recipe: Recipe, about: About) -> Work:
+def _scoring_work(recipe: Recipe, about: About, method: Method) -> Work:
     """Training of all students; their few looks at the test images are left out."""
     if recipe.evaluation is None:
         return Work()
     students = recipe.evaluation.seeds * len(recipe.evaluation.architectures)
-    images = recipe.images_per_class * about.num_classes
+    images = recipe.images_per_class * about.num_classes * method.images_in_one
     return Work(forward_backward=students * recipe.evaluation.train.num_epochs * images)

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset, TensorDataset
 from distail.artifact import TensorFile, read_tensors, write_tensors
 from distail.data.preprocess import Preprocessing
 from distail.errors import DistailError
+from distail.synthetic.mosaic import decode_preprocessed
 
 KIND = "distilled set"
 FILE_NAME = "distilled.safetensors"
@@ -54,13 +55,15 @@ class DistilledSet:
         preprocessing: maps raw images to the space of `images`; test images must pass through it.
         soft_labels: (n, classes) logits, or None.
         learning_rate: the student's learned step size, or None.
+        mosaic: cells a side; above 1, an image holds mosaic * mosaic small ones, and networks learn from those,
+            enlarged (`decoded`).
         provenance: recipe, versions, hashes: how the set was made.
         training_fingerprints: `ImageSet.fingerprints` of the real images it was made from, so that scoring can tell
             test images among them; None where they are not known.
 
     Raises:
-        DistailError: shapes disagree, a label is out of range, a value is not finite, or the learning rate is not
-            positive.
+        DistailError: shapes disagree, a label is out of range, a value is not finite, the learning rate is not
+            positive, or the images are no such mosaics.
     """
 
     images: Float[Tensor, "n c h w"]
@@ -71,6 +74,7 @@ class DistilledSet:
     learning_rate: float | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     training_fingerprints: Int64[Tensor, " m"] | None = None
+    mosaic: int = 1
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.labels) or len(self.images) == 0:
@@ -79,6 +83,11 @@ class DistilledSet:
             raise DistailError(
                 f"The distilled images are {self.image_shape}, but the preprocessing is for "
                 f"{self.preprocessing.image_shape}. Use the preprocessing the set was made with."
+            )
+        if self.mosaic < 1 or any(side % self.mosaic for side in self.image_shape[1:]):
+            raise DistailError(
+                f"Images of {self.image_shape} (channels, height, width) are no mosaics of {self.mosaic}x{self.mosaic} "
+                "cells; the cells of a mosaic are at least 1 a side and divide it evenly."
             )
         if int(self.labels.min()) < 0 or int(self.labels.max()) >= self.num_classes:
             raise DistailError(f"Distilled labels must lie in 0..{self.num_classes - 1}.")
@@ -98,7 +107,8 @@ class DistilledSet:
 
     def __repr__(self) -> str:
         soft = "hard" if self.soft_labels is None else "soft"
-        return f"DistilledSet({len(self)} images of {self.image_shape}, {self.num_classes} classes, {soft} labels)"
+        what = "images" if self.mosaic == 1 else f"mosaics of {self.mosaic}x{self.mosaic}"
+        return f"DistilledSet({len(self)} {what} of {self.image_shape}, {self.num_classes} classes, {soft} labels)"
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -129,18 +139,39 @@ class DistilledSet:
             return self.soft_labels.softmax(dim=1)
         return torch.nn.functional.one_hot(self.labels, self.num_classes).float()
 
+    def decoded(self) -> DistilledSet:
+        """The set as networks learn from it: every cell of a mosaic an image of its own, with the mosaic's labels.
+
+        The cells of an image stand one after the other. Without mosaics it is the set itself.
+        """
+        if self.mosaic == 1:
+            return self
+        cells = self.mosaic**2
+        return replace(
+            self,
+            images=decode_preprocessed(self.images, self.mosaic, self.preprocessing),
+            labels=self.labels.repeat_interleave(cells),
+            soft_labels=None if self.soft_labels is None else self.soft_labels.repeat_interleave(cells, 0),
+            mosaic=1,
+        )
+
     def as_dataset(self, *, soft: bool = False) -> Dataset[tuple[Tensor, ...]]:
-        """A torch `Dataset` of (preprocessed image, label), the label an index or, if `soft`, probabilities."""
-        return TensorDataset(self.images, self.soft_targets() if soft else self.labels)
+        """A torch `Dataset` of (preprocessed image, label), the label an index or, if `soft`, probabilities.
+
+        Mosaics are decoded.
+        """
+        whole = self.decoded()
+        return TensorDataset(whole.images, whole.soft_targets() if soft else whole.labels)
 
     def stored_bytes(self) -> StoredBytes:
-        """Bytes of images, labels and preprocessing."""
+        """Bytes of images, labels and preprocessing; mosaics count as they are stored."""
         labels = self.labels.nbytes + (0 if self.soft_labels is None else self.soft_labels.nbytes)
         return StoredBytes(self.images.nbytes, labels, self.preprocessing.num_bytes)
 
     def with_pixels(self, pixels: UInt8[Tensor, "n c h w"]) -> DistilledSet:
-        """The same set with its images replaced by these raw ones, preprocessed; what an export leaves of it."""
-        return replace(self, images=self.preprocessing.apply(pixels))
+        """The same set, mosaics decoded, with its images replaced by these raw ones, preprocessed; what an export
+        leaves of it."""
+        return replace(self.decoded(), images=self.preprocessing.apply(pixels))
 
     def save(self, path: str | Path) -> None:
         """Writes the set to one safetensors file, atomically."""
@@ -153,6 +184,7 @@ class DistilledSet:
         header = {
             "class_names": list(self.class_names),
             "learning_rate": self.learning_rate,
+            "mosaic": self.mosaic,
             "preprocessing": self.preprocessing.header(),
             "provenance": self.provenance,
         }
@@ -188,6 +220,17 @@ def load_distilled(path: str | Path) -> DistilledSet:
             learning_rate=header["learning_rate"],
             provenance=header["provenance"],
             training_fingerprints=tensors.get("training_fingerprints"),
+            mosaic=_mosaic(header.get("mosaic", 1), file),
         )
     except KeyError as error:
         raise DistailError(f"{file} lacks {error}; it is not a whole distilled set. Make it again.") from None
+
+
+def _mosaic(found: object, file: Path) -> int:
+    """Cells a side, as the header says; 1 in files older than mosaics."""
+    if isinstance(found, bool) or not isinstance(found, int) or found < 1:
+        raise DistailError(
+            f"{file} names {found!r} cells a side of its mosaics instead of a whole number from 1. It is damaged; make "
+            "it again."
+        )
+    return found

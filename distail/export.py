@@ -89,6 +89,9 @@ class ExportLoss:
 def export_set(distilled: DistilledSet, path: str | Path, format: ExportFormat | str) -> ExportLoss:
     """Writes a set as ordinary images, whole or not at all.
 
+    Mosaics are written decoded, every cell an image of full size: that is what networks should learn from, and no other
+    tool would cut them up. It takes more bytes than the set.
+
     parquet: a Hugging Face dataset file with columns image (PNG), label (with class names) and, where the set
     has them, soft_label (logits). folder: CLASS/0007.png, numbered by position in the set. npz: images
     (n, height, width, channels) uint8, labels, class_names and, where the set has them, soft_labels (logits).
@@ -110,6 +113,7 @@ def export_set(distilled: DistilledSet, path: str | Path, format: ExportFormat |
             f"'{format}' stores PNG images, which hold 1 or 3 channels; these have {channels}. Export as npz instead."
         )
     _require_free(path)
+    mosaic, distilled = distilled.mosaic, distilled.decoded()
     pixels = distilled.to_pixels().cpu()
     writers: dict[str, Callable[[DistilledSet, UInt8[Tensor, "n c h w"], Path], int]] = {
         "parquet": _write_parquet,
@@ -121,7 +125,8 @@ def export_set(distilled: DistilledSet, path: str | Path, format: ExportFormat |
         num_bytes = writers[format](distilled, pixels, path)
     except OSError as error:
         raise DistailError(f"{path} could not be written ({error}). Check the path, its rights and the disk.") from None
-    return ExportLoss(loss, num_bytes, _dropped(distilled, format, loss))
+    dropped = ("mosaics",) if mosaic > 1 else ()
+    return ExportLoss(loss, num_bytes, dropped + _dropped(distilled, format, loss))
 
 
 def pixel_loss(distilled: DistilledSet, pixels: UInt8[Tensor, "n c h w"]) -> PixelLoss:

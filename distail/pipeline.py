@@ -175,6 +175,7 @@ def _assemble(problem: Problem, synthetic: Synthetic, provenance: dict[str, Any]
         learning_rate=synthetic.learning_rate,
         provenance=provenance,
         training_fingerprints=problem.train.fingerprints.unique(),
+        mosaic=synthetic.mosaic,
     )
 
 

@@ -54,6 +54,7 @@ class Synthetic:
         soft_labels: logits, or None where the method learns none.
         learning_rate: the student's learned step size, or None.
         real_indices: positions in the training set where the images are real ones, else None.
+        mosaic: cells a side; above 1, networks learn from the cells of an image, each enlarged to full size.
     """
 
     images: Float[Tensor, "n c h w"]
@@ -61,6 +62,7 @@ class Synthetic:
     soft_labels: Float[Tensor, "n k"] | None = None
     learning_rate: float | None = None
     real_indices: Int64[Tensor, " n"] | None = None
+    mosaic: int = 1
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,7 +29,9 @@ def method_of(name: str):
 def test_names_are_unique_and_come_in_pairs():
     assert len(set(NAMES)) == len(NAMES)
     assert [f"{name}{CPU}" for name in NAMES[::2]] == list(NAMES[1::2])
-    assert {name.split("-")[0] for name in NAMES} == {"lad", "datm", "mtt", "dm", "herding", "k_center", "graph_cut"}
+    assert {name.split("-")[0] for name in NAMES} == {
+        *("lad", "datm", "mtt", "dm", "dc", "dsa", "idm", "dream", "herding", "k_center", "graph_cut")
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -180,6 +182,12 @@ def test_lad_on_cifar10_as_released(row, released):
         ("mtt-cifar100lt-if10-ipc10", {"steps": 20, "image_lr": 1000, "max_start_epoch": 40}),
         ("mtt-cifar100lt-if10-ipc50", {"steps": 80, "batch_size": 125}),
         ("dm-cifar10lt-if100-ipc10", {"iterations": 20_000, "image_lr": 1}),
+        ("dc-cifar10lt-if100-ipc50", {"iterations": 1000, "rounds": None, "initial_images": "noise"}),
+        ("dsa-cifar10lt-if100-ipc10", {"image_lr": 0.1, "initial_images": "real"}),
+        ("idm-cifar10lt-if100-ipc20", {"iterations": 20_000, "mosaic": 2, "classification_weight": 0.5}),
+        ("idm-cifar10lt-if10-ipc50", {"classification_weight": 0.1, "real_batch": 256}),
+        ("dream-cifar10lt-if50-ipc50", {"iterations": 2000, "inner_steps": 100, "real_batch": 128}),
+        ("dream-cifar10lt-if50-ipc50-cpu", {"inner_steps": 10, "image_lr": 5e-3}),
         ("k_center-cifar10lt-if100-ipc10", {"selection_epochs": 40}),
         ("lad-cifar10lt-if100-ipc50-cpu", {"steps": 20, "max_start_epoch": 6, "image_lr": 20, "batch_size": 100}),
         ("datm-cifar100lt-if10-ipc50-cpu", {"min_start_epoch": 0, "max_start_epoch": 6, "num_experts": 4}),
@@ -217,6 +225,12 @@ def test_experts_for_a_cpu_differ_by_method():
         ("mtt-cifar10lt-if50-ipc10", 45.8, 1.4),
         ("mtt-tinyimagenetlt-if20-ipc10", 7.7, 0.1),
         ("graph_cut-cifar10lt-if100-ipc10", 22.9, 0.9),
+        ("dc-cifar10lt-if10-ipc50", 37.4, 1.4),
+        ("dc-cifar10lt-if100-ipc10", 36.7, 0.8),
+        ("idm-cifar10lt-if50-ipc20", 53.3, 0.6),
+        ("idm-cifar10lt-if100-ipc50", 53.1, 0.4),
+        ("dream-cifar10lt-if10-ipc10", 34.6, 0.6),
+        ("dream-cifar10lt-if100-ipc20", 34.9, 0.8),
     ],
 )
 def test_published_numbers(name, accuracy, std):
@@ -229,6 +243,7 @@ def test_what_is_not_published_is_not_made_up():
     without = {name for name in NAMES[::2] if built_in(name).published is None}
     assert without == {
         "dm-cifar10lt-if100-ipc10",
+        "dsa-cifar10lt-if100-ipc10",
         "herding-cifar10lt-if100-ipc10",
         "lad-cifar10lt-if200-ipc10",
         "lad-cifar10lt-if200-ipc20",
@@ -247,6 +262,9 @@ def test_what_is_not_published_is_not_made_up():
         ("lad-tinyimagenetlt-if100-ipc10", "No configuration was released"),
         ("datm-cifar10lt-if10-ipc20", "closest"),
         ("mtt-cifar100lt-if10-ipc20", "closest"),
+        ("idm-cifar10lt-if100-ipc20", "closest"),
+        ("dc-cifar10lt-if100-ipc10", "balanced CIFAR-10"),
+        ("dream-cifar10lt-if100-ipc10", "CutMix"),
     ],
 )
 def test_where_settings_are_not_the_authors_own_a_note_says_so(name, words):
@@ -277,6 +295,17 @@ def test_costs_are_counted_as_by_hand():
     passes = 10_000 * 80 * 100
     assert datm.distillation_seconds == pytest.approx(passes / 1150 + passes / 510, rel=0.01)
     assert datm.experts_seconds == pytest.approx(100 * 100 * 2 * 12_406 / 1150)
+
+
+def test_costs_of_methods_with_fused_kernels_and_mosaics():
+    """IDM: real batches forward, cells and training both ways; its students learn from four cells an image."""
+    cost = cost_on_cpu(built_in("idm-cifar10lt-if100-ipc10"))
+    real = 6 * 256 + 232 + 139 + 83 + 50
+    assert cost.distillation_seconds == pytest.approx(20_000 * (real / 3000 + (400 + 2 * 10 * 256) / 1150), rel=0.02)
+    assert cost.scoring_seconds == pytest.approx(3 * 1001 * 400 / 1150)
+    dc = cost_on_cpu(built_in("dc-cifar10lt-if100-ipc10"))
+    passes = 1000 * (10 * (real + 3.25 * 100) + 9 * 50 * 100)
+    assert dc.distillation_seconds == pytest.approx(passes / 1150, rel=0.01)
 
 
 def test_costs_need_no_data(monkeypatch):

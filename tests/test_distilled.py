@@ -13,6 +13,7 @@ from distail.data.image_set import ImageSet
 from distail.data.preprocess import Preprocessing, PreprocessingKind, fit_preprocessing
 from distail.distilled import FILE_NAME, KIND, DistilledSet, StoredBytes, load_distilled
 from distail.errors import DistailError
+from distail.synthetic.mosaic import decode
 
 NAMES = ("ant", "bee", "cow")
 SHAPE = (3, 8, 9)
@@ -47,7 +48,7 @@ def assert_same(first: DistilledSet, second: DistilledSet) -> None:
         if before is not None:
             assert before.dtype == after.dtype
             assert torch.equal(before, after), name
-    for name in ("class_names", "learning_rate", "provenance"):
+    for name in ("class_names", "learning_rate", "provenance", "mosaic"):
         assert getattr(first, name) == getattr(second, name), name
     assert first.preprocessing.header() == second.preprocessing.header()
     before, after = first.preprocessing.to_tensors(), second.preprocessing.to_tensors()
@@ -235,6 +236,86 @@ def test_stored_bytes_are_those_in_the_file(tmp_path, kind, with_soft):
     assert stored.preprocessing == sum(size for name, size in sizes.items() if name.startswith("preprocessing"))
     assert stored.total == sum(sizes.values())
     assert 0 < (tmp_path / "set").stat().st_size - stored.total < 2000  # the rest is the header
+
+
+# Mosaics
+
+
+def mosaics(kind: PreprocessingKind = "normalize", **parts) -> DistilledSet:
+    return make(5, kind, (3, 8, 12), mosaic=2, **parts)
+
+
+def test_mosaics_are_decoded_wherever_networks_learn_from_them():
+    whole = mosaics(soft_labels=soft())
+    decoded = whole.decoded()
+    assert (len(whole), len(decoded), decoded.mosaic) == (5, 20, 1)
+    assert decoded.image_shape == whole.image_shape
+    assert torch.equal(decoded.images, decode(whole.images, 2))
+    assert decoded.labels.tolist() == [label for label in whole.labels.tolist() for _ in range(4)]
+    assert torch.equal(decoded.soft_targets()[4:8], whole.soft_targets()[1].expand(4, -1))
+    for as_soft in (False, True):
+        images, targets = zip(*whole.as_dataset(soft=as_soft), strict=True)
+        assert torch.equal(torch.stack(images), decoded.images)
+        assert torch.equal(torch.stack(targets), decoded.soft_targets() if as_soft else decoded.labels)
+    assert "5 mosaics of 2x2" in repr(whole)
+    plain = make()
+    assert plain.decoded() is plain
+
+
+def test_whitened_mosaics_are_cut_as_pixels():
+    whole = mosaics("zca")
+    pixels = whole.preprocessing.invert(whole.images)
+    found = whole.preprocessing.invert(whole.decoded().images)
+    torch.testing.assert_close(found, decode(pixels, 2), rtol=0, atol=1e-4)
+
+
+def test_mosaics_come_back_and_count_as_they_are_stored(tmp_path):
+    whole = mosaics()
+    whole.save(tmp_path / "set")
+    read = load_distilled(tmp_path / "set")
+    assert read.mosaic == 2
+    assert_same(read, whole)
+    assert read.stored_bytes().images == 5 * 3 * 8 * 12 * 4
+    assert torch.equal(read.to_pixels(), pixels_of(5, (3, 8, 12)))
+
+
+def with_header(path, **values) -> None:
+    content = read_tensors(path, KIND)
+    header = {name: value for name, value in (content.header | values).items() if value is not Ellipsis}
+    write_tensors(path, TensorFile(KIND, content.tensors, header))
+
+
+def test_files_older_than_mosaics_hold_none(tmp_path):
+    make().save(tmp_path / "set")
+    with_header(tmp_path / "set", mosaic=...)
+    assert load_distilled(tmp_path / "set").mosaic == 1
+
+
+@pytest.mark.parametrize("value", [0, -2, 2.0, "2", None, True, [2]])
+def test_a_damaged_number_of_cells_is_a_clear_error(tmp_path, value):
+    mosaics().save(tmp_path / "set")
+    with_header(tmp_path / "set", mosaic=value)
+    with pytest.raises(DistailError, match="cells a side of its mosaics"):
+        load_distilled(tmp_path / "set")
+
+
+def test_cells_that_do_not_divide_the_sides_are_refused(tmp_path):
+    for cells in (0, 5):
+        with pytest.raises(DistailError, match=rf"no mosaics of {cells}x{cells}"):
+            mosaics().__class__(**{**vars(mosaics()), "mosaic": cells})
+    make().save(tmp_path / "set")  # 8x9
+    with_header(tmp_path / "set", mosaic=2)
+    with pytest.raises(DistailError, match="no mosaics of 2x2"):
+        load_distilled(tmp_path / "set")
+
+
+def test_pixels_of_an_export_are_those_of_the_cells():
+    whole = mosaics(soft_labels=soft(), learning_rate=0.1)
+    pixels = pixels_of(20, (3, 8, 12), seed=3)
+    exported = whole.with_pixels(pixels)
+    assert exported.mosaic == 1
+    assert torch.equal(exported.to_pixels(), pixels)
+    assert torch.equal(exported.labels, whole.decoded().labels)
 
 
 def test_the_total_counts_the_teacher():

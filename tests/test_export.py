@@ -217,6 +217,18 @@ def test_the_same_set_gives_the_same_bytes(tmp_path, format):
     assert len(digests) == 1
 
 
+@pytest.mark.parametrize("format", ["parquet", "folder", "npz"])
+def test_mosaics_are_written_as_the_images_that_they_hold(tmp_path, format):
+    square = torch.rand(6, 3, 8, 12)
+    base = make_set()
+    preprocessing = fit_preprocessing(ImageSet((square * 255).byte(), base.labels, NAMES), "normalize")
+    mosaics = DistilledSet(preprocessing.apply(square), base.labels, NAMES, preprocessing, mosaic=2)
+    loss = export_set(mosaics, tmp_path / "out", format)
+    assert loss.dropped[0] == "mosaics"
+    assert torch.equal(read_back(mosaics, tmp_path / "out", format), mosaics.decoded().to_pixels())
+    assert "mosaics" not in export_set(base, tmp_path / "plain", format).dropped
+
+
 def test_unknown_format_suggests_the_closest(tmp_path):
     with pytest.raises(DistailError, match="Did you mean 'parquet'"):
         export_set(make_set(), tmp_path / "x", "parket")

@@ -210,6 +210,15 @@ def test_an_export_keeps_the_step_size_but_no_soft_labels(tmp_path):
     assert (opened.learning_rate, opened.soft_labels) == (0.25, None)
 
 
+def test_exported_mosaics_come_back_as_the_images_that_they_hold(tmp_path):
+    whole = replace(make_set(), mosaic=2)
+    whole.save(tmp_path / "set.safetensors")
+    export_set(whole, tmp_path / "set.npz", "npz")
+    opened = open_set(tmp_path / "set.npz", like=tmp_path / "set.safetensors")
+    assert (opened.mosaic, len(opened)) == (1, 4 * len(whole))
+    torch.testing.assert_close(opened.images, whole.decoded().images, atol=0.05, rtol=0)
+
+
 def test_like_must_have_the_same_classes(tmp_path, run):
     other = make_set()
     export_set(replace(other, class_names=("bee", "ant", "cow")), tmp_path / "set.npz", "npz")

@@ -103,9 +103,10 @@ def make(recipe: Recipe, out: Path, resume: bool, output: Output, experts: Path 
     distilled = pipeline.distill(recipe, out=out, resume=resume, experts=experts, progress=progress)
     facts = distilled.provenance
     counts = facts["class_counts"]
+    what = "images" if distilled.mosaic == 1 else f"mosaics of {distilled.mosaic}x{distilled.mosaic} images"
     output.tell(
         f"{sum(counts):,} real images in {distilled.num_classes} classes (largest {max(counts):,}, smallest "
-        f"{min(counts):,}) became {len(distilled):,} images, {distilled.class_counts[0]} per class, by {recipe.method} "
+        f"{min(counts):,}) became {len(distilled):,} {what}, {distilled.class_counts[0]} per class, by {recipe.method} "
         f"in {format_seconds(facts['distill_seconds'])}.",
         f"The set is in {out}, its images are drawn in {out / 'images.png'}.",
         f"Next: distail evaluate {out}"

@@ -70,13 +70,14 @@ def require_teacher(labels: LabelProtocol, teacher: SavedNetwork | None) -> None
 def labelled_training_set(
     distilled: DistilledSet, labels: LabelProtocol, runtime: Runtime, teacher: SavedNetwork | None = None
 ) -> TrainingSet:
-    """The distilled images with targets by this protocol, on the device.
+    """The distilled images, mosaics decoded, with targets by this protocol, on the device.
 
     Raises:
         DistailError: the teacher protocol without a teacher, a teacher for other classes or images, or a teacher
             that the protocol would not ask.
     """
     require_teacher(labels, teacher)
+    distilled = distilled.decoded()
     images = distilled.images.to(runtime.device)
     if teacher is not None:
         require_same_classes(distilled.class_names, "the distilled set", teacher.class_names, "the teacher")

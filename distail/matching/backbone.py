@@ -30,18 +30,19 @@ class Backbone:
 
     Args:
         network: copied. The running statistics of batch normalisation are left out of the copy, so that a student
-            depends on its parameters alone.
+            depends on its parameters alone, unless they are frozen.
         runtime: where and how precisely to compute.
+        frozen_statistics: batch normalisation takes the network's running statistics and never those of a batch.
 
     Attributes:
         has_tangents: whether `tangent_features` may be called.
     """
 
-    def __init__(self, network: Network, runtime: Runtime) -> None:
+    def __init__(self, network: Network, runtime: Runtime, *, frozen_statistics: bool = False) -> None:
         self.runtime = runtime
         own = copy.deepcopy(network).to(runtime.device).train()
         own.fused = False
-        _forget_statistics(own)
+        _treat_statistics(own, frozen_statistics)
         self._layout = preferred_layout(own)
         self._module = _Features(own)
         self._names = tuple(f"network.{name}" for name, _ in own.named_parameters())
@@ -118,8 +119,11 @@ class _Features(nn.Module):
         return self.network.features(images)
 
 
-def _forget_statistics(network: nn.Module) -> None:
+def _treat_statistics(network: nn.Module, frozen: bool) -> None:
     for module in network.modules():
         if isinstance(module, _BatchNorm):
-            module.track_running_stats = False
-            module.running_mean = module.running_var = module.num_batches_tracked = None
+            if frozen:
+                module.eval()
+            else:
+                module.track_running_stats = False
+                module.running_mean = module.running_var = module.num_batches_tracked = None

@@ -36,13 +36,14 @@ class FlatNetwork:
         network: gives the architecture; its own parameters are never read again, and it is never changed.
         runtime: where and how precisely to compute. With 'bf16' the backbone runs in bf16; the parameters, the
             classifier and the loss keep the type of the vectors.
+        frozen_statistics: batch normalisation takes the network's running statistics and never those of a batch.
     """
 
-    def __init__(self, network: Network, runtime: Runtime) -> None:
+    def __init__(self, network: Network, runtime: Runtime, *, frozen_statistics: bool = False) -> None:
         self.network = network
         self.runtime = runtime
         self.layout = FlatLayout.of(network)
-        self.backbone = Backbone(network, runtime)
+        self.backbone = Backbone(network, runtime, frozen_statistics=frozen_statistics)
 
     @property
     def size(self) -> int:

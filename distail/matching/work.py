@@ -9,7 +9,7 @@ from distail.experts.spec import ClassifierSpec, ExpertNeed
 from distail.matching.settings import MatchingSettings
 from distail.problem import Load, Problem, Work
 
-_TANGENT_PASS = 2.25
+TANGENT_PASS = 2.25
 """Cost of a pass with tangents and its reverse, in forward and backward passes of the same images; measured."""
 _UNROLLED_EXTRA = 1.0
 """What the gradients of the weights add to it."""
@@ -42,7 +42,7 @@ def matching_work(
     """
     experts = expert_work(problem, needs)
     batch = min(settings.batch_size, problem.num_classes * problem.images_per_class)
-    matched = iterations * settings.steps * batch * (1 + _TANGENT_PASS + (_UNROLLED_EXTRA if unrolled else 0))
+    matched = iterations * settings.steps * batch * (1 + TANGENT_PASS + (_UNROLLED_EXTRA if unrolled else 0))
     on_classifier = iterations * classifier_steps * batch
     loads = [*experts.loads, _student_load(settings, batch, unrolled, classifier_steps)]
     if label_experts:

@@ -28,6 +28,15 @@ class Method(Config, ABC):
     batch_field: ClassVar[str | None] = None
     """Name of the field that says how many images pass through the network at once; None where no field does."""
 
+    runs_fused: ClassVar[bool] = False
+    """Whether networks run with fused kernels throughout, for estimates without the machine at hand; methods whose
+    work has passes of tangents need not say so."""
+
+    @property
+    def images_in_one(self) -> int:
+        """Images that networks learn from for each stored one; more than 1 where a method stores mosaics."""
+        return 1
+
     def expert_needs(self) -> tuple[ExpertNeed, ...]:
         """Experts that `distill` will look for in the problem's bank, and train where they are missing."""
         return ()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from distail.data.preprocess import Preprocessing
 from distail.models.network import Network
+from distail.parallel import map_chunks
 from distail.runtime import Runtime
 
 
@@ -52,3 +53,26 @@ def embed_images(
         embeddings.append(features.float().cpu())
         probabilities.append(logits.float().softmax(dim=1).cpu())
     return Embedded(torch.cat(embeddings), torch.cat(probabilities))
+
+
+def batch_features(network: Network, inputs: Float[Tensor, "n c h w"], runtime: Runtime) -> Float[Tensor, "n f"]:
+    """Features of preprocessed images, without gradients and in at least float32; each CPU thread takes a part of them.
+
+    Args:
+        network: in evaluation mode; one whose images mix takes them whole.
+        inputs: on the network's device.
+        runtime: where to compute, and in which precision.
+    """
+
+    def of_part(part: slice) -> Tensor:
+        with torch.no_grad(), runtime.autocast():
+            return wide(network.features(inputs[part]))
+
+    if network.mixes_images:
+        return of_part(slice(0, len(inputs)))
+    return torch.cat(map_chunks(of_part, len(inputs), runtime.device))
+
+
+def wide(tensor: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """In float32 or float64, for sums."""
+    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor

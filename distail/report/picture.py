@@ -170,6 +170,9 @@ def _grid(distilled: DistilledSet, max_per_class: int, max_classes: int) -> _Gri
     notes = []
     if max(distilled.class_counts) > max_per_class:
         notes.append(f"The first {max_per_class} of up to {max(distilled.class_counts)} images of each class.")
+    if distilled.mosaic > 1:
+        cells = f"{distilled.mosaic}x{distilled.mosaic}"
+        notes.append(f"Each image is a mosaic of {cells} smaller ones, shown as it is stored.")
     if channels not in (1, 3):
         notes.append(f"Shown is the mean of {channels} channels.")
     return _Grid(tuple(rows), _cells(distilled.to_pixels().cpu()), tuple(notes))

@@ -39,6 +39,19 @@ def initial_set(
     return images, mean_logits(problem, images, experts, only_correct=choice == "correct")
 
 
+def random_start(problem: Problem, kind: Literal["noise", "real"]) -> Float[Tensor, "n c h w"]:
+    """IPC images of each class to start from, class by class, on the device.
+
+    Args:
+        problem: data, seed and device.
+        kind: 'noise' is Gaussian of unit variance, 'real' random real images.
+    """
+    if kind == "real":
+        return select_real_images(problem, random_choice(problem)).images.to(problem.runtime.device)
+    shape = (problem.num_classes * problem.images_per_class, *problem.train.image_shape)
+    return torch.randn(shape, generator=problem.generator("noise")).to(problem.runtime.device)
+
+
 def correct_images(problem: Problem, expert: Network) -> Float[Tensor, "n c h w"]:
     """IPC real images of each class that the expert classifies correctly, class by class, on the device.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -12,6 +14,21 @@ from distail.runtime import Runtime, preferred_layout
 from distail.training.technique import Loss, cross_entropy
 
 
+@dataclass(frozen=True, eq=False)
+class BatchPass:
+    """What one pass of a batch through a network gives.
+
+    Attributes:
+        loss: mean over the images.
+        gradients: one a parameter, in `parameters()` order; zeros for those that play no part.
+        logits: (b, k), without a graph.
+    """
+
+    loss: Tensor
+    gradients: tuple[Tensor, ...]
+    logits: Float[Tensor, "b k"]
+
+
 def batch_gradients(
     network: Network,
     images: Float[Tensor, "b c h w"],
@@ -20,7 +37,20 @@ def batch_gradients(
     loss: Loss = cross_entropy,
     epoch: int = 0,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Mean loss and its gradients, in `parameters()` order; zeros for parameters that play no part.
+    """Mean loss and its gradients, in `parameters()` order; see `batch_pass`."""
+    found = batch_pass(network, images, targets, runtime, loss, epoch)
+    return found.loss, found.gradients
+
+
+def batch_pass(
+    network: Network,
+    images: Float[Tensor, "b c h w"],
+    targets: Float[Tensor, "b k"] | Int64[Tensor, " b"],
+    runtime: Runtime,
+    loss: Loss = cross_entropy,
+    epoch: int = 0,
+) -> BatchPass:
+    """Mean loss, its gradients, and the logits.
 
     Equal to `backward()` of the mean loss on the whole batch up to the order of sums.
 
@@ -34,16 +64,21 @@ def batch_gradients(
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     layout = preferred_layout(network)
 
-    def of_part(part: slice) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def of_part(part: slice) -> BatchPass:
         with torch.enable_grad():
             with runtime.autocast():
                 logits = network(images[part].contiguous(memory_format=layout))
             value = loss(logits.float(), targets[part], epoch) / len(images)
             found = iter(torch.autograd.grad(value, trained, materialize_grads=True))
             gradients = (next(found) if one.requires_grad else torch.zeros_like(one) for one in parameters)
-            return value.detach(), tuple(gradients)
+            return BatchPass(value.detach(), tuple(gradients), logits.detach())
 
     if network.mixes_images:
         return of_part(slice(0, len(images)))
-    losses, gradients = zip(*map_chunks(of_part, len(images), runtime.device), strict=True)
-    return torch.stack(losses).sum(), tuple(torch.stack(parts).sum(0) for parts in zip(*gradients, strict=True))
+    parts = map_chunks(of_part, len(images), runtime.device)
+    summed = zip(*(part.gradients for part in parts), strict=True)
+    return BatchPass(
+        loss=torch.stack([part.loss for part in parts]).sum(),
+        gradients=tuple(torch.stack(gradients).sum(0) for gradients in summed),
+        logits=torch.cat([part.logits for part in parts]),
+    )

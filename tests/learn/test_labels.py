@@ -1,5 +1,7 @@
 """The three label protocols, and the translation between two preprocessings."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -144,6 +146,22 @@ def test_a_teacher_of_other_classes_or_images_is_refused():
         labelled_training_set(make_set(), "teacher", CPU, make_teacher(names=("bee", "ant", "cow")))
     with pytest.raises(DistailError, match=r"sees images of \(3, 8, 12\), the set holds \(3, 8, 8\)"):
         labelled_training_set(make_set(), "teacher", CPU, make_teacher(shape=(3, 8, 12)))
+
+
+@pytest.mark.parametrize("labels", ["hard", "static", "teacher"])
+def test_students_see_the_cells_of_mosaics(labels):
+    whole = replace(make_set(kind="normalize", soft_labels=soft()), mosaic=2)
+    teacher = make_teacher() if labels == "teacher" else None
+    data = labelled_training_set(whole, labels, Runtime(), teacher)
+    assert len(data) == 4 * len(whole)
+    indices = torch.arange(len(data))
+    images = data.images(indices)
+    assert torch.equal(images, whole.decoded().images)
+    targets = data.targets(indices, images)
+    if labels == "hard":
+        assert torch.equal(targets, whole.labels.repeat_interleave(4))
+    if labels == "static":
+        assert torch.equal(targets, whole.soft_targets().repeat_interleave(4, 0))
 
 
 def test_labelling_leaves_the_set_alone():

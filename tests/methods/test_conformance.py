@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 import random
 import sys
 from collections.abc import Mapping
@@ -82,8 +83,14 @@ def assert_whole(synthetic: Synthetic, problem: Problem) -> None:
     ],
 )
 def test_makes_a_whole_balanced_set(name: str, problem: dict[str, Any]):
-    posed = tiny_problem(**problem)
-    assert_whole(cheap(name).distill(posed), posed)
+    posed, method = tiny_problem(**problem), cheap(name)
+    if any(side % math.isqrt(method.images_in_one) for side in posed.train.image_shape[1:]):
+        with pytest.raises(DistailError, match=r"mosaic .*--image-size"):
+            method.distill(posed)
+        return
+    made = method.distill(posed)
+    assert_whole(made, posed)
+    assert made.mosaic**2 == method.images_in_one
 
 
 def test_the_seed_decides_every_bit(name: str):
@@ -142,12 +149,14 @@ def test_what_it_makes_survives_saving(name: str, tmp_path):
         preprocessing=problem.preprocessing,
         soft_labels=made.soft_labels,
         learning_rate=made.learning_rate,
+        mosaic=made.mosaic,
     )
     whole.save(tmp_path / "set.safetensors")
     read = load_distilled(tmp_path / "set.safetensors")
     assert torch.equal(read.images, made.images)
     assert torch.equal(read.labels, made.labels)
-    assert read.learning_rate == made.learning_rate
+    assert (read.learning_rate, read.mosaic) == (made.learning_rate, made.mosaic)
+    assert len(read.decoded()) == len(made.labels) * made.mosaic**2
     assert (read.soft_labels is None) == (made.soft_labels is None)
     if made.soft_labels is not None:
         assert torch.equal(read.soft_labels, made.soft_labels)

@@ -16,7 +16,10 @@ from distail.problem import Problem, Work
 # On tensors this small a second thread only waits for the first: on a busy machine, fifty times as long.
 torch.set_num_threads(1)
 
-CHEAP = {"epochs": 2, "max_start_epoch": 1, "iterations": 2, "steps": 2, "experts": 1, "real_batch": 8, "batch_size": 8}
+CHEAP = {
+    **{"epochs": 2, "max_start_epoch": 1, "iterations": 2, "steps": 2, "rounds": 2, "experts": 1},
+    **{"real_batch": 8, "batch_size": 8},
+}
 """Largest value in tests of whole-number hyper-parameters whose names end so."""
 
 

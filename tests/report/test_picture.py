@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import matplotlib
 import numpy as np
 import pytest
@@ -79,6 +81,16 @@ def test_large_images_are_reduced_and_other_channels_averaged(tmp_path):
     mean = two.to_pixels().float().mean(1, keepdim=True).round().to(torch.uint8)
     patch = mean[0].expand(3, -1, -1).permute(1, 2, 0).numpy().repeat(8, 0).repeat(8, 1)
     assert find(pixels_of(tmp_path / "two.png"), patch)
+
+
+def test_mosaics_are_shown_as_they_are_stored_and_a_note_says_so(tmp_path):
+    plain = make_set(classes=2, per_class=1)
+    mosaics = replace(plain, mosaic=2)
+    for name, distilled in (("plain", plain), ("mosaics", mosaics)):
+        image_grid(distilled, tmp_path / f"{name}.png")
+    picture = pixels_of(tmp_path / "mosaics.png")
+    assert picture.shape[0] == pixels_of(tmp_path / "plain.png").shape[0] + 26
+    assert all(find(picture, enlarged(mosaics, index, 8)) for index in range(2))
 
 
 def test_a_class_without_images_has_a_row(tmp_path):
