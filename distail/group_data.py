@@ -10,15 +10,15 @@ from pydantic import Field
 
 from distail.config import Config
 from distail.data.image_set import IN_MEMORY, ImageSet
-from distail.data.sources import read_source, read_test_source, source_splits
+from distail.data.sources import read_test_source, source_splits
 from distail.distilled import DistilledSet, load_distilled
 from distail.errors import DistailError
 from distail.groups.finding import require_lessons_for
 from distail.groups.settings import GroupingSettings
 from distail.progress import Progress
 from distail.recipe import DataRecipe
-from distail.scoring import is_distilled
-from distail.training_images import training_images, training_images_of
+from distail.scoring import is_distilled, require_plain
+from distail.training_images import read_training_split, training_images, training_images_of
 
 BALANCED = "balanced"
 """What `compare` calls the source without a long tail."""
@@ -80,11 +80,7 @@ def open_group_data(recipe: GroupRecipe, source: ImageSet | None, progress: Prog
     """
     data, lessons = recipe.data, None
     if source is None and is_distilled(Path(data.source)):
-        if (data.imbalance, data.holdout, data.image_size) != (None, None, None):
-            raise DistailError(
-                f"--imbalance, --holdout and --image-size are for image sources, but {data.source} is a distilled set. "
-                "Leave them out."
-            )
+        require_plain(data.source, data.imbalance, data.holdout, data.image_size)
         lessons = load_distilled(data.source)
         train = training_images_of(lessons, progress).images
         require_lessons_for(train, lessons)
@@ -92,7 +88,7 @@ def open_group_data(recipe: GroupRecipe, source: ImageSet | None, progress: Prog
         data = DataRecipe(**lessons.provenance["recipe"]["data"])
         whole = None
     else:
-        whole = source or _read(data, progress)
+        whole = source or read_training_split(data, progress)
         train = training_images(whole, imbalance=data.imbalance, holdout=data.holdout).images
         main = GroupData(f"imbalance {data.imbalance:g}" if data.imbalance else "as it is", train)
     opened = [main]
@@ -101,20 +97,13 @@ def open_group_data(recipe: GroupRecipe, source: ImageSet | None, progress: Prog
             opened.append(_distilled_data(text, train))
             continue
         if whole is None:
-            whole = _read(data, progress)
+            whole = read_training_split(data, progress)
         opened.append(_long_tailed_data(text, known, whole, data.holdout))
     names = [one.name for one in opened]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise DistailError(f"--compare asks for '{twice}' twice, or for what is compared with it. Leave one out.")
     return opened
-
-
-def _read(data: DataRecipe, progress: Progress) -> ImageSet:
-    contents = read_source(data.source, "train", image_size=data.image_size, strict=data.strict, progress=progress)
-    for unreadable in contents.unreadable:
-        progress.say(f"left out, unreadable: {unreadable.where} ({unreadable.reason})")
-    return contents.images
 
 
 def _imbalance(text: str) -> float | None:

@@ -86,11 +86,7 @@ def open_classroom(
         DistailError: it is neither, or soft labels or a long tail are asked of something that has none.
     """
     if is_distilled(Path(target)):
-        if (imbalance, holdout, image_size) != (None, None, None):
-            raise DistailError(
-                f"--imbalance, --holdout and --image-size are for image sources, but {target} is a distilled set. "
-                "Leave them out."
-            )
+        require_plain(target, imbalance, holdout, image_size)
         network = load_network(Path(teacher)) if teacher else None
         return Classroom.of_distilled(load_distilled(target), labels, runtime, network)
     if labels == "teacher":
@@ -102,6 +98,19 @@ def open_classroom(
 def is_distilled(path: Path) -> bool:
     """Whether a path names a run folder or a distilled file, rather than a source of images."""
     return path.suffix == ".safetensors" or (path / FILE_NAME).exists() or (path / "manifest.json").exists()
+
+
+def require_plain(target: str | Path, imbalance: float | None, holdout: float | None, image_size: int | None) -> None:
+    """Refuses what is asked of image sources, where a distilled set is named.
+
+    Raises:
+        DistailError: any of them is given.
+    """
+    if (imbalance, holdout, image_size) != (None, None, None):
+        raise DistailError(
+            f"--imbalance, --holdout and --image-size are for image sources, but {target} is a distilled set. "
+            "Leave them out."
+        )
 
 
 def real_images_as_set(images: ImageSet) -> DistilledSet:

@@ -41,10 +41,20 @@ def load_training_images(data: DataRecipe, progress: Progress | None = None) -> 
     Raises:
         DistailError: the source cannot be read, or a class would be empty.
     """
+    whole = read_training_split(data, progress or SilentProgress())
+    return training_images(whole, imbalance=data.imbalance, holdout=data.holdout)
+
+
+def read_training_split(data: DataRecipe, progress: Progress) -> ImageSet:
+    """The source's training split as it is; says which files are unreadable.
+
+    Raises:
+        DistailError: the source cannot be read.
+    """
     contents = read_source(data.source, "train", image_size=data.image_size, strict=data.strict, progress=progress)
     for unreadable in contents.unreadable:
-        (progress or SilentProgress()).say(f"left out, unreadable: {unreadable.where} ({unreadable.reason})")
-    return training_images(contents.images, imbalance=data.imbalance, holdout=data.holdout)
+        progress.say(f"left out, unreadable: {unreadable.where} ({unreadable.reason})")
+    return contents.images
 
 
 def training_images(

@@ -23,6 +23,7 @@ ORDER = (
     "parallel",
     "provenance",
     "artifact",
+    "k_means",
     # the stages, in the order in which the data flow
     "data",
     "models",

@@ -12,9 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from distail.baselines._task import Fitted, Task, train_whole
-from distail.data.image_set import ImageSet
+from distail.models.embedding import embedded_by
 from distail.models.saved import SavedNetwork
-from distail.runtime import Runtime
 from distail.training.validation import balanced_accuracy
 
 TAUS = tuple(step / 10 for step in range(21))
@@ -52,17 +51,6 @@ class ScaledClassifier(nn.Linear):
         return self.factors * super().forward(input)
 
 
-@torch.no_grad()
-def features_of(saved: SavedNetwork, images: ImageSet, runtime: Runtime) -> Float[Tensor, "n f"]:
-    """Features of images as they are, in float32 on the CPU."""
-    network = saved.network.eval()
-    found = []
-    for batch in images.images.split(256):
-        with runtime.autocast():
-            found.append(network.features(saved.preprocessing.apply(batch.to(runtime.device))).float().cpu())
-    return torch.cat(found)
-
-
 def fit_by_tau(task: Task, tau: float | None, refit: bool, change: Change) -> Fitted:
     """Trains plainly and changes the classifier by τ, which is chosen on validation images where it is not given.
 
@@ -86,7 +74,7 @@ def fit_by_tau(task: Task, tau: float | None, refit: bool, change: Change) -> Fi
 
 def best_tau(task: Task, saved: SavedNetwork, change: Change) -> float:
     """The τ with the best balanced accuracy on the validation images; the smallest of several."""
-    features = features_of(saved, task.held_out, task.runtime)
+    features = embedded_by(saved, task.held_out.images, task.runtime).embeddings
     own = saved.network.classifier
 
     def score(tau: float) -> float:

@@ -12,8 +12,8 @@ from typing import ClassVar, Literal
 import torch
 
 from distail.baselines._baseline import Baseline
-from distail.baselines._classifier import features_of
 from distail.baselines._task import Fitted, Task, train_whole
+from distail.models.embedding import embedded_by
 
 
 class NearestClassMean(Baseline):
@@ -30,7 +30,7 @@ class NearestClassMean(Baseline):
         fitted = train_whole(task)
         classifier = fitted.saved.network.classifier
         fitted.saved.network.require_linear_classifier("The nearest class mean")
-        features = features_of(fitted.saved, task.train, task.runtime)
+        features = embedded_by(fitted.saved, task.train.images, task.runtime).embeddings
         labels = range(task.train.num_classes)
         means = torch.stack([features[task.train.indices_of(label)].mean(dim=0) for label in labels])
         with torch.no_grad():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Int64
@@ -18,6 +19,11 @@ MAX_LEAKED = 0.1
 def count_leaked(test: ImageSet, fingerprints: Sequence[Int64[Tensor, " _"]]) -> int:
     """Test images that equal, pixel by pixel, one of the images with these fingerprints."""
     return int(torch.isin(test.fingerprints, torch.cat(list(fingerprints))).sum()) if fingerprints else 0
+
+
+def describe_test(test: ImageSet, num_leaked: int) -> dict[str, Any]:
+    """What a result says of its test images."""
+    return {"origin": test.origin, "images": len(test), "leaked": num_leaked, "sha256": test.content_hash}
 
 
 def require_apart(test: ImageSet, hashes: Collection[str | None], num_leaked: int, used: str) -> None:

@@ -17,7 +17,7 @@ from distail.config import parse_config
 from distail.data.image_set import ImageSet, require_same_classes
 from distail.distilled import StoredBytes
 from distail.errors import DistailError
-from distail.evaluation.apart import count_leaked, require_apart
+from distail.evaluation.apart import count_leaked, describe_test, require_apart
 from distail.evaluation.metrics import score_logits
 from distail.evaluation.recipe import BaselineRecipe
 from distail.evaluation.result import Evaluation, StudentScore
@@ -163,12 +163,7 @@ def _provenance(scoring: BaselineScoring, baseline: Baseline, how: TrainRecipe, 
         "paper": baseline.paper,
         "train": how.model_dump(mode="json"),
         "chosen": [one.chosen for one in fitted],
-        "test": {
-            "origin": scoring.test.origin,
-            "images": len(scoring.test),
-            "leaked": scoring.num_leaked,
-            "sha256": scoring.test.content_hash,
-        },
+        "test": describe_test(scoring.test, scoring.num_leaked),
         "train_sha256": scoring.train.content_hash,
         "train_images": len(scoring.train),
         "std": "sample standard deviation over seeds",

@@ -13,7 +13,7 @@ from distail.data.holdout import hold_out
 from distail.data.image_set import ImageSet, require_same_classes
 from distail.distilled import DistilledSet, StoredBytes
 from distail.errors import DistailError
-from distail.evaluation.apart import count_leaked, require_apart
+from distail.evaluation.apart import count_leaked, describe_test, require_apart
 from distail.evaluation.fairness import Fairness, fairness
 from distail.evaluation.metrics import score_logits
 from distail.evaluation.recipe import EvaluationRecipe
@@ -234,12 +234,7 @@ def _fairness(
 def _provenance(scoring: Scoring) -> dict[str, Any]:
     return {
         "recipe": scoring.recipe.model_dump(mode="json"),
-        "test": {
-            "origin": scoring.test.origin,
-            "images": len(scoring.test),
-            "leaked": scoring.num_leaked,
-            "sha256": scoring.test.content_hash,
-        },
+        "test": describe_test(scoring.test, scoring.num_leaked),
         "train_sha256": scoring.train.content_hash if scoring.train else None,
         "std": "sample standard deviation over seeds",
         "set": scoring.distilled.provenance,

@@ -17,8 +17,8 @@ from distail.data.augment import DSA
 from distail.data.image_set import ImageSet
 from distail.experts.sharpness import gsam_direction
 from distail.experts.spec import ClassifierSpec
+from distail.models.embedding import batch_features
 from distail.models.network import Network
-from distail.parallel import map_chunks
 from distail.runtime import Runtime
 from distail.seeding import torch_generator
 from distail.training.class_balance import class_aware_order, class_balanced_weights
@@ -78,7 +78,7 @@ def train_classifier_epoch(
     for indices in order.split(spec.batch_size):
         images = augment(lesson.data.images(indices), generator)
         targets = lesson.data.targets(indices, images)
-        features = frozen_features(lesson.backbone, images, runtime)
+        features = batch_features(lesson.backbone, images, runtime)
 
         def gradient(
             at: Float[Tensor, " p"], features: Tensor = features, targets: Tensor = targets
@@ -91,17 +91,6 @@ def train_classifier_epoch(
             parameters = _shortened_rows(parameters, lesson.backbone.feature_size, lesson.longest_row)
         total += loss * len(indices)
     return parameters, float(total) / len(order)
-
-
-@torch.no_grad()
-def frozen_features(backbone: Network, images: Float[Tensor, "b c h w"], runtime: Runtime) -> Float[Tensor, "b f"]:
-    """Features of augmented images, in float32."""
-
-    def of_part(part: slice) -> Tensor:
-        with torch.no_grad(), runtime.autocast():
-            return backbone.features(images[part]).float()
-
-    return torch.cat(map_chunks(of_part, len(images), runtime.device))
 
 
 def linear_gradient(

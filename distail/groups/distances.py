@@ -25,6 +25,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from distail.errors import DistailError
+from distail.k_means import k_means_centres
 from distail.seeding import derive_seed
 
 _RESTARTS = 4
@@ -98,13 +99,8 @@ def class_distances(centroids: ClassCentroids) -> Float64[Tensor, "k k"]:
 
 def _k_means(points: np.ndarray, num_centroids: int, seed: int) -> np.ndarray:
     """(m, f), sorted, so that equal centres come in equal order."""
-    from sklearn.cluster import KMeans
-    from threadpoolctl import threadpool_limits
-
     different = np.unique(points, axis=0)
     if len(different) <= num_centroids:
         return different
-    # Threads of scikit-learn add up in the order in which they end, which changes the last bits.
-    with threadpool_limits(1):
-        found = KMeans(num_centroids, n_init=_RESTARTS, random_state=seed).fit(points).cluster_centers_
+    found = k_means_centres(points, num_centroids, seed, _RESTARTS)
     return found[np.lexsort(found.T[::-1])]

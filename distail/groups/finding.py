@@ -25,7 +25,7 @@ from distail.groups.grouping import Grouping
 from distail.groups.max_cut import Cut, max_cut
 from distail.groups.settings import GroupingSettings
 from distail.learn.student import Classroom, train_student
-from distail.models.embedding import Embedded, embed_images
+from distail.models.embedding import embedded_by
 from distail.models.saved import SavedNetwork
 from distail.progress import Progress, SilentProgress
 from distail.provenance import environment
@@ -93,7 +93,7 @@ def find_grouping(
     network = _trained(parts.rest, preprocessing, settings, architecture, seed, runtime, progress, lessons)
     images = {"train": parts.rest, "heldout": parts.heldout_or_lent, "test": test}[settings.features]
     looked_at = _sampled(images, settings, seed)
-    seen = _embedded(network, looked_at, runtime)
+    seen = embedded_by(network, looked_at.images, runtime)
     centroids = class_centroids(
         seen.embeddings, looked_at.labels, train.class_names, settings.num_centroids, derive_seed(seed, "centroids")
     )
@@ -204,7 +204,7 @@ def _trained(
     if lessons is not None:
         steps = settings.epochs * -(-len(images) // settings.batch_size)
         classroom = Classroom.of_distilled(lessons, "static", runtime)
-        recipe = settings.train_recipe(-(-steps // -(-len(lessons) // settings.batch_size)))
+        recipe = settings.train_recipe(-(-steps // -(-len(classroom.data) // settings.batch_size)))
     return train_student(classroom, architecture, recipe, seed, runtime, progress=progress).saved
 
 
@@ -221,10 +221,6 @@ def _sampled(images: ImageSet | None, settings: GroupingSettings, seed: int) -> 
     return images.subset(torch.cat(kept))
 
 
-def _embedded(network: SavedNetwork, images: ImageSet, runtime: Runtime) -> Embedded:
-    return embed_images(network.network, images.images, network.preprocessing, runtime)
-
-
 def _tried(
     distances: Float64[Tensor, "k k"],
     network: SavedNetwork,
@@ -235,10 +231,10 @@ def _tried(
 ) -> tuple[GroupCount, ...]:
     """Every number of groups, judged on the held-out images; none made, which is one group, for comparison."""
     known, heldout = _sampled(parts.rest, settings, seed), _sampled(parts.heldout, settings, seed)
-    features = _embedded(network, known, runtime).embeddings
+    features = embedded_by(network, known.images, runtime).embeddings
     names, wanted = known.class_names, settings.num_centroids
     centroids = class_centroids(features, known.labels, names, wanted, derive_seed(seed, "centroids"))
-    judged = _embedded(network, heldout, runtime)
+    judged = embedded_by(network, heldout.images, runtime)
     to_classes = nearest_centroids(judged.embeddings, centroids)
     groupings = [(0,) * len(names)]
     groupings += [

@@ -20,6 +20,7 @@ from distail.data.augment import DSA
 from distail.errors import DistailError
 from distail.methods._method import Method
 from distail.models import Network
+from distail.models.embedding import wide
 from distail.problem import Load, Problem, Synthetic, Work
 from distail.synthetic.selection import class_major_labels, random_choice, select_real_images
 
@@ -116,7 +117,7 @@ def _chunks(network: Network, images: Float[Tensor, "n c h w"]) -> tuple[Float[T
 
 def class_means(features: Float[Tensor, "n f"], labels: Int64[Tensor, " n"], num_classes: int) -> Float[Tensor, "k f"]:
     """Mean feature vector of each class, accumulated in at least float32."""
-    features = features.float() if features.dtype in (torch.bfloat16, torch.float16) else features
+    features = wide(features)
     labels = labels.to(features.device)
     total = torch.zeros(num_classes, features.shape[1], dtype=features.dtype, device=features.device)
     counts = torch.bincount(labels, minlength=num_classes).to(features.dtype)

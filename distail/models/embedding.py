@@ -10,6 +10,7 @@ from torch import Tensor
 
 from distail.data.preprocess import Preprocessing
 from distail.models.network import Network
+from distail.models.saved import SavedNetwork
 from distail.parallel import map_chunks
 from distail.runtime import Runtime
 
@@ -53,6 +54,11 @@ def embed_images(
         embeddings.append(features.float().cpu())
         probabilities.append(logits.float().softmax(dim=1).cpu())
     return Embedded(torch.cat(embeddings), torch.cat(probabilities))
+
+
+def embedded_by(saved: SavedNetwork, images: UInt8[Tensor, "n c h w"], runtime: Runtime) -> Embedded:
+    """`embed_images` behind the network's own preprocessing."""
+    return embed_images(saved.network, images, saved.preprocessing, runtime)
 
 
 def batch_features(network: Network, inputs: Float[Tensor, "n c h w"], runtime: Runtime) -> Float[Tensor, "n f"]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+
+from distail.k_means import k_means_centres
 
 _MAX_SEED = 2**32 - 1
 """What scikit-learn takes."""
@@ -26,18 +26,8 @@ def nearest_to_centres(points: Float[Tensor, "n d"], num_clusters: int, seed: in
     """
     if len(points) <= num_clusters:
         return torch.arange(len(points))
-    # Imported here: most runs need neither.
-    from sklearn.cluster import KMeans
-    from sklearn.exceptions import ConvergenceWarning
-    from threadpoolctl import threadpool_limits
-
     found = points.detach().float().cpu()
-    means = KMeans(num_clusters, n_init=1, random_state=seed % _MAX_SEED)
-    # Threads add up in the order in which they end, so with several the same seed would give other bits.
-    with warnings.catch_warnings(), threadpool_limits(limits=1):
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters
-        means.fit(found.numpy())
-    centres = torch.from_numpy(means.cluster_centers_).to(found)
+    centres = torch.from_numpy(k_means_centres(found.numpy(), num_clusters, seed % _MAX_SEED)).to(found)
     nearest = torch.cdist(centres, found).argmin(1)
     kept = list(dict.fromkeys(nearest.tolist()))
     return torch.tensor(kept)

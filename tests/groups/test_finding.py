@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -125,6 +126,8 @@ def test_a_network_may_learn_from_a_distilled_set():
     assert found.grouping.provenance["trained_on"]["kind"] == "distilled set"
     # As many steps as on the images: 3 epochs of 10 are 15 of 2.
     assert found.network.provenance["recipe"]["epochs"] == 15
+    mosaics = found_in(train, changed(batch_size=4), lessons=replace(lessons, mosaic=2))
+    assert mosaics.network.provenance["recipe"]["epochs"] == 30 // 6  # of each image it learns four cells
 
 
 def without_class(distilled, label):
