@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from distail.export import export_set
     from distail.groups.finding import FoundGroups
     from distail.groups.grouping import Grouping, load_grouping
+    from distail.groups.settings import TwoStageRecipe
+    from distail.groups.two_stage import load_two_stage
     from distail.methods._method import Method
     from distail.models import Network, build_network
     from distail.models.saved import load_network
@@ -43,6 +45,7 @@ _HOMES = {
     "Problem": "distail.problem",
     "Synthetic": "distail.problem",
     "Task": "distail.baselines._task",
+    "TwoStageRecipe": "distail.groups.settings",
     "Work": "distail.problem",
     "baseline": "distail.api.baseline",
     "build_network": "distail.models",
@@ -55,6 +58,7 @@ _HOMES = {
     "load_grouping": "distail.groups.grouping",
     "load_network": "distail.models.saved",
     "load_test": "distail.data.sources",
+    "load_two_stage": "distail.groups.two_stage",
     "make_long_tailed": "distail.data.long_tail",
 }
 
@@ -72,6 +76,7 @@ __all__ = [
     "Problem",
     "Synthetic",
     "Task",
+    "TwoStageRecipe",
     "Work",
     "baseline",
     "build_network",
@@ -84,6 +89,7 @@ __all__ = [
     "load_grouping",
     "load_network",
     "load_test",
+    "load_two_stage",
     "make_long_tailed",
 ]
 

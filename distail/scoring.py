@@ -13,6 +13,7 @@ from distail.errors import DistailError
 from distail.evaluation.protocol import Scoring, evaluate
 from distail.evaluation.recipe import EvaluationRecipe
 from distail.evaluation.result import Evaluation
+from distail.groups.grouping import Grouping, load_grouping
 from distail.learn.student import Classroom
 from distail.models.saved import load_network
 from distail.progress import Progress, SilentProgress
@@ -132,6 +133,7 @@ def score(
     *,
     test: str | Path | ImageSet | None = None,
     training: TrainingSource | ImageSet | None = None,
+    grouping: Grouping | None = None,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
     progress: Progress | None = None,
@@ -141,15 +143,22 @@ def score(
     Args:
         test: held-out images; the test split of the set's own source when omitted.
         training: the long-tailed data; read from the set's own source when omitted, and only where needed.
+        grouping: which two stages go by; that of the recipe's file, or else one found, when omitted.
 
     Raises:
         DistailError: bad input of any kind; the message says what to do.
     """
     recipe, progress = recipe or EvaluationRecipe(), progress or SilentProgress()
+    stages = recipe.two_stage
+    if grouping is not None and stages is None:
+        raise DistailError("A grouping is for two stages, which are not asked for. Pass two_stage=True as well.")
+    if grouping is None and stages and stages.grouping:
+        grouping = load_grouping(stages.grouping)
     train = None
+    in_stages = stages is not None and (grouping is None or stages.needs_images)
     if isinstance(training, ImageSet):
         train = training
-    elif recipe.references or recipe.select == "validation" or (training and training.source):
+    elif recipe.references or recipe.select == "validation" or in_stages or (training and training.source):
         train = (training or TrainingSource()).images(distilled, progress)
     return evaluate(
         Scoring(
@@ -158,6 +167,7 @@ def score(
             recipe=recipe,
             train=train,
             teacher=load_network(Path(recipe.teacher)) if recipe.teacher else None,
+            grouping=grouping,
             runtime=resolve_runtime(device, precision),
             progress=progress,
         )

@@ -12,6 +12,8 @@ from distail.data.image_set import ImageSet
 from distail.distilled import DistilledSet
 from distail.evaluation.recipe import EvaluationRecipe
 from distail.evaluation.result import Evaluation
+from distail.groups.grouping import Grouping
+from distail.groups.settings import TwoStageRecipe
 from distail.progress import Progress
 from distail.recipe import Recipe
 from distail.runtime import DeviceName, PrecisionName
@@ -88,6 +90,8 @@ def evaluate(
     references: Sequence[str] = (),
     full_epochs: int | None = None,
     select: str = "last",
+    two_stage: bool | TwoStageRecipe = False,
+    grouping: Grouping | None = None,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
     progress: Progress | None = None,
@@ -97,8 +101,8 @@ def evaluate(
     Args:
         target: a set, or a run folder, file or exported set to open.
         test: held-out images; the test split of the set's own source when omitted.
-        train: the long-tailed images that were distilled, for references and validation, where the set does not
-            know its source.
+        train: the long-tailed images that were distilled, for references, validation and two stages, where the set
+            does not know its source.
         architectures: networks of the students, each trained with every seed.
         seeds: students of each network.
         epochs: passes over the set.
@@ -107,6 +111,8 @@ def evaluate(
         references: 'random' and 'full', rows to set beside.
         full_epochs: epochs of the reference 'full'; `epochs` when omitted.
         select: score the 'last' epoch, or the best on 'validation' images from the training data.
+        two_stage: whether networks that decide for a group of classes first are rows too, and how they are trained.
+        grouping: the groups that these decide between; found on the long-tailed images when omitted.
 
     Raises:
         DistailError: bad input of any kind; the message says what to do.
@@ -121,6 +127,7 @@ def evaluate(
             "references": tuple(references),
             "full_epochs": full_epochs,
             "select": select,
+            "two_stage": TwoStageRecipe() if two_stage is True else two_stage or None,
             "train": {"epochs": epochs},
         },
         "distail.evaluate",
@@ -131,6 +138,7 @@ def evaluate(
         recipe,
         test=test,
         training=train,
+        grouping=grouping,
         device=device,
         precision=precision,
         progress=progress,

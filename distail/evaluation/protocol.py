@@ -6,10 +6,10 @@ The test set is touched in one place, after training has ended. Epochs are selec
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, get_args
 
-from distail.data.holdout import hold_out
+from distail.data.holdout import Holdout, hold_out
 from distail.data.image_set import ImageSet, require_same_classes
 from distail.distilled import DistilledSet, StoredBytes
 from distail.errors import DistailError
@@ -18,9 +18,17 @@ from distail.evaluation.fairness import Fairness, fairness
 from distail.evaluation.metrics import score_logits
 from distail.evaluation.recipe import EvaluationRecipe
 from distail.evaluation.result import Evaluation, StudentScore
+from distail.groups.grouping import Grouping
+from distail.groups.settings import TwoStageRecipe
+from distail.groups.two_stage import Routing
+from distail.groups.two_stage_training import (
+    TwoStageLessons,
+    require_two_stages,
+    train_two_stages,
+    two_stage_grouping,
+)
 from distail.learn.labels import effective_protocol, require_teacher
 from distail.learn.student import Classroom, train_student
-from distail.models.network import Network
 from distail.models.saved import SavedNetwork
 from distail.problem import Problem
 from distail.progress import Progress, SilentProgress
@@ -29,10 +37,10 @@ from distail.runtime import Runtime
 from distail.synthetic.selection import class_major_labels, random_choice, select_indices
 from distail.training.loop import Selection
 from distail.training.recipe import LabelProtocol, TrainRecipe
-from distail.training.validation import VALIDATION_FRACTION, validation_score
+from distail.training.validation import VALIDATION_FRACTION, selection_on
 
-VALIDATION_LOOKS = 20
-"""How often the validation images are looked at during one training."""
+TWO_STAGE = "two-stage"
+"""How the subjects of two-stage rows begin."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +53,7 @@ class Scoring:
         recipe: how.
         train: the long-tailed images that were distilled; needed by references and validation only.
         teacher: the network that labels views, under the protocol 'teacher'.
+        grouping: which two stages go by; found on the training images when None.
     """
 
     distilled: DistilledSet
@@ -52,6 +61,7 @@ class Scoring:
     recipe: EvaluationRecipe
     train: ImageSet | None = None
     teacher: SavedNetwork | None = None
+    grouping: Grouping | None = None
     runtime: Runtime = field(default_factory=Runtime)
     progress: Progress = field(default_factory=SilentProgress)
 
@@ -77,6 +87,8 @@ class Scoring:
             )
         seen = {self.distilled.provenance.get(key) for key in ("data_sha256", "source_sha256")} | {self._train_hash}
         require_apart(self.test, seen, self.num_leaked, "the set was made from")
+        if self.recipe.two_stage is not None:
+            require_two_stages(self.distilled, self.recipe.two_stage, self.train, self.grouping)
 
     @property
     def num_leaked(self) -> int:
@@ -103,18 +115,24 @@ def evaluate(scoring: Scoring) -> Evaluation:
     Raises:
         DistailError: parts of `scoring` do not fit together, or training diverges.
     """
-    subjects = ["distilled", *scoring.recipe.references]
+    grouping = _grouping(scoring)
+    subjects = ["distilled", *([TWO_STAGE] if grouping else []), *scoring.recipe.references]
     effective = effective_protocol(scoring.distilled, scoring.recipe.labels)
     wants_fairness = {"random", "full"} <= set(scoring.recipe.references)
     if wants_fairness and effective != "hard":
         subjects.append("distilled, hard")
-    students = []
+    students: list[StudentScore] = []
     for architecture in scoring.recipe.architectures:
         for subject in subjects:
             for seed in range(scoring.recipe.seeds):
-                students.append(_score_student(scoring, subject, architecture, seed))
-                accuracy = students[-1].scores.accuracy
-                scoring.progress.say(f"{subject}, {architecture}, seed {seed}: {accuracy:.1%} of the test images right")
+                if subject == TWO_STAGE and grouping:
+                    scored = _score_two_stages(scoring, grouping, architecture, seed)
+                else:
+                    scored = [_score_student(scoring, subject, architecture, seed)]
+                students += scored
+                for one in scored:
+                    right = f"{one.scores.accuracy:.1%} of the test images right"
+                    scoring.progress.say(f"{one.subject}, {architecture}, seed {seed}: {right}")
     stored = scoring.distilled.stored_bytes()
     teacher_bytes = scoring.teacher.num_bytes if scoring.teacher else 0
     return Evaluation(
@@ -123,7 +141,7 @@ def evaluate(scoring: Scoring) -> Evaluation:
         train_counts=scoring.train_counts,
         stored=StoredBytes(stored.images, stored.labels, stored.preprocessing, teacher_bytes),
         fairness=_fairness(students, scoring.recipe.architectures, effective) if wants_fairness else {},
-        provenance=_provenance(scoring),
+        provenance=_provenance(scoring, grouping),
     )
 
 
@@ -197,18 +215,70 @@ def random_subset(like: DistilledSet, train: ImageSet, seed: int) -> DistilledSe
 def _selection(scoring: Scoring, classroom: Classroom, recipe: TrainRecipe, seed: int) -> Selection | None:
     if scoring.recipe.select == "last" or scoring.train is None:
         return None
-    split = hold_out(scoring.train, VALIDATION_FRACTION, seed, "validation")
+    held_out = scoring.train.subset(_validation_split(scoring.train, seed).held_out)
+    return selection_on(held_out, classroom.preprocessing, recipe, scoring.runtime)
+
+
+def _validation_split(train: ImageSet, seed: int) -> Holdout:
+    split = hold_out(train, VALIDATION_FRACTION, seed, "validation")
     if len(split.held_out) == 0:
         raise DistailError(
             "No class of the training data has two images, so none can be held out for validation. Use --select last."
         )
-    held_out = scoring.train.subset(split.held_out)
+    return split
 
-    def score(network: Network) -> float:
-        saved = SavedNetwork(network, "", held_out.image_shape, classroom.class_names, classroom.preprocessing, {})
-        return validation_score(saved, held_out, scoring.runtime)
 
-    return Selection(score, every=max(1, recipe.num_epochs // VALIDATION_LOOKS))
+def _lessons(scoring: Scoring, recipe: TwoStageRecipe) -> TwoStageLessons:
+    return TwoStageLessons(
+        distilled=scoring.distilled,
+        recipe=recipe,
+        train=scoring.recipe.train,
+        labels=effective_protocol(scoring.distilled, scoring.recipe.labels),
+        images=scoring.train,
+        teacher=scoring.teacher,
+        runtime=scoring.runtime,
+        progress=scoring.progress,
+    )
+
+
+def _grouping(scoring: Scoring) -> Grouping | None:
+    """The grouping that all two-stage rows go by, found once with the first network; None without such rows."""
+    recipe = scoring.recipe.two_stage
+    if recipe is None or scoring.grouping is not None:
+        return None if recipe is None else scoring.grouping
+    return two_stage_grouping(_lessons(scoring, recipe), scoring.recipe.architectures[0])
+
+
+def _score_two_stages(scoring: Scoring, grouping: Grouping, architecture: str, seed: int) -> list[StudentScore]:
+    """Soft and hard routing of the same networks."""
+    recipe = scoring.recipe.two_stage
+    assert recipe is not None
+    lessons = _lessons(scoring, recipe)
+    if scoring.recipe.select == "validation" and scoring.train is not None:
+        split = _validation_split(scoring.train, seed)
+        rest, held_out = scoring.train.subset(split.rest), scoring.train.subset(split.held_out)
+        lessons = replace(lessons, images=rest, held_out=held_out)
+    begun = time.perf_counter()
+    trained = train_two_stages(lessons, grouping, architecture, seed)
+    seconds = time.perf_counter() - begun
+    with scoring.runtime.autocast():
+        decisions = trained.saved.decide(scoring.test.images).on_cpu()
+    return [
+        StudentScore(
+            subject=f"{TWO_STAGE}, {routing} routing",
+            architecture=architecture,
+            seed=seed,
+            labels=lessons.labels,
+            num_images=sum(stage.num_images for stage in trained.stages),
+            epochs=trained.stages[0].epochs,
+            kept_epoch=trained.stages[0].kept_epoch,
+            train_seconds=seconds,
+            scores=score_logits(decisions.routed(routing), scoring.test.labels, scoring.train_counts),
+            group_accuracy=decisions.group_accuracy(scoring.test.labels),
+            stages=trained.stages,
+        )
+        for routing in get_args(Routing)
+    ]
 
 
 def _fairness(
@@ -231,9 +301,10 @@ def _fairness(
     }
 
 
-def _provenance(scoring: Scoring) -> dict[str, Any]:
+def _provenance(scoring: Scoring, grouping: Grouping | None) -> dict[str, Any]:
     return {
         "recipe": scoring.recipe.model_dump(mode="json"),
+        **({"grouping": grouping.to_json()} if grouping else {}),
         "test": describe_test(scoring.test, scoring.num_leaked),
         "train_sha256": scoring.train.content_hash if scoring.train else None,
         "std": "sample standard deviation over seeds",

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from distail.config import Config
+from distail.groups.settings import TwoStageRecipe
 from distail.training.recipe import LabelProtocol, TrainRecipe
 
 Reference = Literal["random", "full"]
@@ -31,6 +32,8 @@ class EvaluationRecipe(Config):
     """Rows to set beside: as many random real images, and the whole training set, under the same recipe."""
     full_epochs: int | None = Field(default=None, ge=1)
     """Epochs of the reference on the whole training set; as many as for the set when omitted."""
+    two_stage: TwoStageRecipe | None = None
+    """Rows of networks that decide for a group of classes first, with soft and with hard routing; none when omitted."""
 
 
 class BaselineRecipe(Config):

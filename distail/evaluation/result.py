@@ -12,6 +12,7 @@ from distail.distilled import StoredBytes
 from distail.errors import DistailError
 from distail.evaluation.fairness import Fairness
 from distail.evaluation.metrics import SCALAR_SCORES, Scores, Summary, summarise
+from distail.groups.stages import StageTraining
 
 FILE_NAME = "evaluation.json"
 
@@ -22,12 +23,15 @@ class StudentScore:
 
     Attributes:
         subject: what it was trained on: 'distilled', 'random' or 'full', or 'distilled, hard' for fairness scores; or
-            the name of the baseline that trained it on all images.
+            'two-stage, soft routing' and 'two-stage, hard routing', of one and the same networks; or the name of the
+            baseline that trained it on all images.
         labels: the label protocol that applied.
-        num_images: training images.
-        epochs: passes over them.
-        kept_epoch: the epoch whose network was scored.
-        train_seconds: wall time of training.
+        num_images: training images; of two stages those of all of them.
+        epochs: passes over them; of two stages those of the group stage.
+        kept_epoch: the epoch whose network was scored; of two stages that of the group stage.
+        train_seconds: wall time of training; of two stages that of all of them.
+        group_accuracy: of two stages, share of test images whose group is decided rightly, 0 to 1.
+        stages: how each of several stages was trained, the group stage first.
     """
 
     subject: str
@@ -39,6 +43,8 @@ class StudentScore:
     kept_epoch: int
     train_seconds: float
     scores: Scores
+    group_accuracy: float | None = None
+    stages: tuple[StageTraining, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,13 @@ class Evaluation:
         rows = [student.scores.per_class for student in students]
         return tuple(summarise(list(column)) for column in zip(*rows, strict=True))
 
+    def group_accuracy(self, subject: str, architecture: str | None = None) -> Summary | None:
+        """n, mean and sample std over seeds of the share of test images whose group was decided rightly; None where
+        there are no two stages."""
+        values = [student.group_accuracy for student in self.of(subject, architecture)]
+        known = [value for value in values if value is not None]
+        return summarise(known) if known else None
+
     def to_json(self) -> dict[str, Any]:
         """Plain values, with the summaries beside the single students."""
         summaries = [
@@ -109,6 +122,7 @@ class Evaluation:
                 "architecture": architecture,
                 "scores": {name: asdict(value) for name, value in self.summary(subject, architecture).items()},
                 "per_class": [asdict(value) for value in self.per_class(subject, architecture)],
+                "group_accuracy": asdict(groups) if (groups := self.group_accuracy(subject, architecture)) else None,
             }
             for subject, architecture in self.groups
         ]
@@ -127,9 +141,7 @@ def load_evaluation(path: Path) -> Evaluation:
     """
     values = read_json(path)
     try:
-        students = tuple(
-            StudentScore(**{**student, "scores": _scores(student["scores"])}) for student in values["students"]
-        )
+        students = tuple(_student(student) for student in values["students"])
         counts = values["train_counts"]
         return Evaluation(
             students=students,
@@ -141,6 +153,12 @@ def load_evaluation(path: Path) -> Evaluation:
         )
     except (AttributeError, KeyError, TypeError) as error:
         raise DistailError(f"{path} is no evaluation of distail ({error}). Score the run again.") from None
+
+
+def _student(values: dict[str, Any]) -> StudentScore:
+    # Files from before there were two stages do not name any.
+    stages = tuple(StageTraining(**stage) for stage in values.get("stages", ()))
+    return StudentScore(**{**values, "scores": _scores(values["scores"]), "stages": stages})
 
 
 def _scores(values: dict[str, Any]) -> Scores:

@@ -169,16 +169,24 @@ def require_lessons_for(train: ImageSet, lessons: DistilledSet) -> None:
         )
 
 
+def require_possible_groups(settings: GroupingSettings, num_classes: int) -> None:
+    """Refuses fewer than two groups, and more than there are classes.
+
+    Raises:
+        DistailError: says how many can be made.
+    """
+    if isinstance(settings.num_groups, int) and not 2 <= settings.num_groups <= num_classes:
+        raise DistailError(
+            f"{settings.num_groups} groups of {num_classes} classes cannot be made. Ask for 2 to {num_classes} groups."
+        )
+
+
 def _require_sense(
     train: ImageSet, settings: GroupingSettings, lessons: DistilledSet | None, test: ImageSet | None
 ) -> None:
     """Refuses before the training what would fail after it."""
     train.require_no_empty_class()
-    if isinstance(settings.num_groups, int) and not 2 <= settings.num_groups <= train.num_classes:
-        raise DistailError(
-            f"{settings.num_groups} groups of {train.num_classes} classes cannot be made. Ask for 2 to "
-            f"{train.num_classes} groups."
-        )
+    require_possible_groups(settings, train.num_classes)
     if (settings.features == "test") != (test is not None):
         raise DistailError("features='test' and test images go together: pass both, or neither.")
     if lessons is not None:

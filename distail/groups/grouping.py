@@ -62,10 +62,14 @@ class Grouping:
                 "`distail group SOURCE`."
             )
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain values that `grouping_from` reads back."""
+        groups = [[self.class_names[label] for label in self.members(group)] for group in range(self.num_groups)]
+        return {"class_names": list(self.class_names), "groups": groups, "provenance": self.provenance}
+
     def save(self, path: Path) -> None:
         """Writes the grouping as JSON, atomically."""
-        groups = [[self.class_names[label] for label in self.members(group)] for group in range(self.num_groups)]
-        write_json(path, {"class_names": list(self.class_names), "groups": groups, "provenance": self.provenance})
+        write_json(path, self.to_json())
 
 
 def canonical(labels: tuple[int, ...]) -> tuple[int, ...]:
@@ -80,7 +84,19 @@ def load_grouping(path: str | Path) -> Grouping:
     Raises:
         DistailError: the file is missing or is no grouping; a class is in two groups, in none, or unknown.
     """
-    values = read_json(Path(path))
+    return grouping_from(read_json(Path(path)), str(path))
+
+
+def grouping_from(values: Any, path: str) -> Grouping:
+    """A grouping from the values that `Grouping.to_json` gave.
+
+    Args:
+        values: as read from JSON.
+        path: the file they come from, for messages.
+
+    Raises:
+        DistailError: they are no grouping; a class is in two groups, in none, or unknown.
+    """
     try:
         names = tuple(str(name) for name in values["class_names"])
         groups = [[str(name) for name in group] for group in values["groups"]]

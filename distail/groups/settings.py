@@ -1,10 +1,10 @@
-"""How groups of classes are found. Imports no torch, so that `--help` stays fast."""
+"""How groups of classes are found, and used in two stages. Imports no torch, so that `--help` stays fast."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from distail.config import Config
 from distail.training.recipe import TrainRecipe
@@ -49,3 +49,38 @@ class GroupingSettings(Config):
             schedule="cosine",
             augmentation=self.augmentation,
         )
+
+
+class TwoStageRecipe(Config):
+    """Deciding for a group first, then for a class in it: what each stage learns from, and how.
+
+    A stage on distilled images is trained as students of the set are; `train` is for stages on all images.
+
+    Source: Zheng et al., ICMSSP 2024; the paper names no number of epochs.
+    """
+
+    grouping: str | None = None
+    """File of a grouping made by `distail group`; groups are found when omitted."""
+    settings: GroupingSettings = GroupingSettings()
+    """How groups are found, where no file is named."""
+    group_data: Literal["full", "distilled"] = "full"
+    """What the group stage learns from: all the long-tailed images, as in the paper, or the distilled ones."""
+    class_data: Literal["distilled", "full"] = "distilled"
+    """What the class stages learn from: the distilled images, as in the paper, or all the long-tailed ones."""
+    train: TrainRecipe = TrainRecipe(epochs=50, batch_size=128, schedule="cosine", augmentation="crop_flip")
+    """How stages on all the long-tailed images are trained."""
+
+    @field_validator("settings")
+    @classmethod
+    def _leaves_test_images_alone(cls, value: GroupingSettings) -> GroupingSettings:
+        if value.features == "test":
+            raise ValueError(
+                "features='test' would let test images decide about what is tested on them. Leave it out; or, to do as "
+                "the paper does, make a grouping with `distail group --features test` and name its file"
+            )
+        return value
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether a stage learns from the long-tailed images."""
+        return "full" in (self.group_data, self.class_data)

@@ -5,6 +5,7 @@ Numbers under different protocols are never comparable, so the protocol is named
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -23,13 +24,18 @@ from distail.training.training_set import TensorTrainingSet, TrainingSet
 
 @dataclass(frozen=True, eq=False)
 class TeacherTrainingSet:
-    """Stored images whose targets are a teacher's probabilities for the augmented view at hand."""
+    """Stored images whose targets are a teacher's probabilities for the augmented view at hand.
+
+    Where a network is to learn another question than the teacher's, such as which group a class is in, `asked` leads
+    from the teacher's logits to those of the `num_classes` outputs.
+    """
 
     all_images: Float[Tensor, "n c h w"]
     teacher: SavedNetwork
     preprocessing: Preprocessing
     num_classes: int
     runtime: Runtime
+    asked: Callable[[Tensor], Tensor] | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -49,8 +55,8 @@ class TeacherTrainingSet:
         """Teacher probabilities of the augmented views, translated into the teacher's own preprocessing."""
         views = self.teacher.preprocessing.apply(self.preprocessing.invert(augmented))
         with self.runtime.autocast():
-            logits = self.teacher.network(views)
-        return logits.float().softmax(dim=1)
+            logits = self.teacher.network(views).float()
+        return (self.asked(logits) if self.asked else logits).softmax(dim=1)
 
 
 def effective_protocol(distilled: DistilledSet, labels: LabelProtocol) -> LabelProtocol:

@@ -62,6 +62,7 @@ def train_student(
     progress: Progress | None = None,
     selection: Selection | None = None,
     technique: Technique = PLAIN,
+    title: str | None = None,
     provenance: dict[str, Any] | None = None,
 ) -> Student:
     """Trains a new network; a learning rate learned with the set replaces the recipe's.
@@ -82,7 +83,7 @@ def train_student(
         progress=progress,
         selection=selection,
         technique=technique,
-        title=f"training {architecture}, seed {seed}",
+        title=title or f"training {architecture}, seed {seed}",
     )
     saved = SavedNetwork(
         network=network,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from distail.artifact import TensorFile, read_tensors, write_tensors
 from distail.data.preprocess import Preprocessing
@@ -75,25 +76,57 @@ class SavedNetwork:
         Raises:
             DistailError: images are not of `image_shape`.
         """
-        if tuple(images.shape[1:]) != self.image_shape:
-            raise DistailError(
-                f"The network was trained on images of shape {self.image_shape} (channels, height, width), "
-                f"but got {tuple(images.shape[1:])}. Resize or convert the images first."
-            )
-        weight = self.network.classifier.weight
-        logits = [weight.new_empty(0, len(self.class_names))]
-        training = {module: module.training for module in self.network.modules()}
-        fused_before, self.network.fused = self.network.fused, True
-        self.network.eval()
-        try:
-            for batch in images.split(batch_size):
-                inputs = self.preprocessing.apply(batch.to(weight.device)).to(weight.dtype)
-                logits.append(batch_logits(self.network, inputs))
-        finally:
-            self.network.fused = fused_before
-            for module, was_training in training.items():
-                module.training = was_training
-        return torch.cat(logits)
+        return raw_image_logits(
+            self.network, self.network, images, self.preprocessing, len(self.class_names), batch_size
+        )
+
+
+def raw_image_logits(
+    answer: Callable[[Tensor], Tensor],
+    model: nn.Module,
+    images: UInt8[Tensor, "n c h w"],
+    preprocessing: Preprocessing,
+    num_outputs: int,
+    batch_size: int = 256,
+) -> Float[Tensor, "n outputs"]:
+    """What a model made of one or several networks says of raw images, in evaluation mode and without gradients.
+
+    Training flags are put back afterwards. The result is on the model's device.
+
+    Args:
+        answer: from preprocessed images to `num_outputs` numbers each.
+        model: holds the networks that `answer` asks.
+        images: pixels 0..255, before preprocessing, on any device.
+        preprocessing: what the networks were trained behind.
+        num_outputs: columns of the result.
+        batch_size: images at a time; the result does not depend on it beyond rounding.
+
+    Raises:
+        DistailError: images of another shape than those that the networks were trained on.
+    """
+    if tuple(images.shape[1:]) != preprocessing.image_shape:
+        raise DistailError(
+            f"The network was trained on images of shape {preprocessing.image_shape} (channels, height, width), "
+            f"but got {tuple(images.shape[1:])}. Resize or convert the images first."
+        )
+    networks = [module for module in model.modules() if isinstance(module, Network)]
+    weight = networks[0].classifier.weight
+    logits = [weight.new_empty(0, num_outputs)]
+    training = {module: module.training for module in model.modules()}
+    fused_before = {network: network.fused for network in networks}
+    for network in networks:
+        network.fused = True
+    model.eval()
+    try:
+        for batch in images.split(batch_size):
+            inputs = preprocessing.apply(batch.to(weight.device)).to(weight.dtype)
+            logits.append(_in_parts(answer, inputs, any(network.mixes_images for network in networks)))
+    finally:
+        for network, fused in fused_before.items():
+            network.fused = fused
+        for module, was_training in training.items():
+            module.training = was_training
+    return torch.cat(logits)
 
 
 def batch_logits(network: Network, inputs: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
@@ -104,11 +137,17 @@ def batch_logits(network: Network, inputs: Float[Tensor, "n c h w"]) -> Float[Te
         inputs: on the network's device.
     """
 
+    return _in_parts(network, inputs, network.mixes_images)
+
+
+def _in_parts(answer: Callable[[Tensor], Tensor], inputs: Tensor, mixes_images: bool) -> Tensor:
+    """Answers to preprocessed images without gradients; each CPU thread takes a part where images do not mix."""
+
     def of_part(part: slice) -> Tensor:
         with torch.no_grad():
-            return network(inputs[part])
+            return answer(inputs[part])
 
-    if network.mixes_images:
+    if mixes_images:
         return of_part(slice(0, len(inputs)))
     return torch.cat(map_chunks(of_part, len(inputs), inputs.device.type))
 
@@ -145,12 +184,17 @@ def load_network(path: str | Path) -> SavedNetwork:
         raise DistailError(f"{path} does not describe a network ({error!r}). Use a file that distail wrote.") from None
     image_shape = (channels, height, width)
     network = build_network(architecture, image_shape, len(class_names), seed=0)
-    _fill(network, _with_prefix(content.tensors, _NETWORK_PREFIX), f"{path}: {architecture}")
-    preprocessing = Preprocessing.from_parts(preprocessing_header, _with_prefix(content.tensors, _PREPROCESSING_PREFIX))
+    fill_network(network, with_prefix(content.tensors, _NETWORK_PREFIX), f"{path}: {architecture}")
+    preprocessing = Preprocessing.from_parts(preprocessing_header, with_prefix(content.tensors, _PREPROCESSING_PREFIX))
     return SavedNetwork(network.eval(), architecture, image_shape, class_names, preprocessing, provenance)
 
 
-def _fill(network: Network, state: dict[str, Tensor], origin: str) -> None:
+def fill_network(network: Network, state: dict[str, Tensor], origin: str) -> None:
+    """Gives a network its saved weights, in the precision in which they were saved.
+
+    Raises:
+        DistailError: weights are missing, surplus or of another shape; the message begins with `origin`.
+    """
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
     if expected != found:
@@ -165,5 +209,6 @@ def _fill(network: Network, state: dict[str, Tensor], origin: str) -> None:
     network.load_state_dict(state, assign=True)
 
 
-def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin like this, by the rest of their names."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
