@@ -50,6 +50,7 @@ ORDER = (
     "training_images",
     "pipeline",
     "scoring",
+    "two_stages",
     "full_data",
     "group_data",
     "group_study",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from distail.cli.options import Compute, Output, Repeatable, Whole, require_place
+from distail.cli.two_stage import TwoStageFlags
 
 if TYPE_CHECKING:
     from distail.distilled import DistilledSet
@@ -33,6 +34,7 @@ def evaluate(
     imbalance: float | None = None,
     like: Path | None = None,
     out: Path | None = None,
+    stages: TwoStageFlags = TwoStageFlags(),
     compute: Compute = Compute(),
     output: Output = Output(),
 ) -> None:
@@ -67,7 +69,7 @@ def evaluate(
     augmentation
         DSA operations joined by '_', or 'none'.
     train
-        Source of the training data, for references and validation, where the set does not know it.
+        Source of the training data, for references, validation and two stages, where the set does not know it.
     imbalance
         Long tail of --train, as when distilling.
     like
@@ -88,6 +90,7 @@ def evaluate(
             "select": select,
             "references": tuple(dict.fromkeys(reference)),
             "full_epochs": full_epochs,
+            "two_stage": stages.values(),
             "train": {"epochs": epochs, "batch_size": batch_size, "learning_rate": lr, "augmentation": augmentation},
         },
         "evaluate",

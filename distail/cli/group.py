@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from distail.cli.options import Compute, Output, Repeatable, Whole, parse_settings
-from distail.errors import DistailError
+from distail.cli.options import Compute, Output, Repeatable, Whole, num_groups, parse_settings
 
 if TYPE_CHECKING:
     from distail.group_study import GroupStudy
@@ -97,7 +96,7 @@ def group(
             },
             "settings": {
                 **parse_settings(set),
-                "num_groups": _num_groups(groups),
+                "num_groups": num_groups(groups),
                 "num_centroids": centroids,
                 "features": features,
                 "epochs": epochs,
@@ -115,14 +114,6 @@ def group(
     )
     study = study_groups(recipe, out=out, progress=output.progress())
     output.show(study.to_json(), *_report(study, out))
-
-
-def _num_groups(text: str) -> int | str:
-    if text == "auto":
-        return text
-    if not text.isdigit():
-        raise DistailError(f"--groups {text} is no number of groups. Give a whole number such as 2, or auto.")
-    return int(text)
 
 
 def _report(study: GroupStudy, out: Path | None) -> list[Any]:

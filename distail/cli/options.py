@@ -104,6 +104,19 @@ def require_place(out: Path | None) -> None:
     require_free(out.with_suffix(".txt"))
 
 
+def num_groups(text: str) -> int | str:
+    """Reads how many groups to make: a whole number, or auto.
+
+    Raises:
+        DistailError: it is neither.
+    """
+    if text == "auto":
+        return text
+    if not text.isdigit():
+        raise DistailError(f"--groups {text} is no number of groups. Give a whole number such as 2, or auto.")
+    return int(text)
+
+
 def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
     """Reads 'key=value' flags; values are YAML, so numbers, true and lists work.
 

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from distail.cli.options import Compute, Output, Whole
+from distail.cli.two_stage import TwoStageFlags
+from distail.errors import DistailError
+
+if TYPE_CHECKING:
+    from distail.runtime import Runtime
+    from distail.scoring import TrainingSource
+    from distail.training.recipe import TrainRecipe
 
 
 def train(
@@ -25,6 +32,8 @@ def train(
     schedule: Literal["step", "cosine", "constant"] = "step",
     augmentation: str = "color_crop_cutout_flip_scale_rotate",
     seed: Annotated[int, Whole] = 0,
+    train: str | None = None,
+    stages: TwoStageFlags = TwoStageFlags(),
     compute: Compute = Compute(),
     output: Output = Output(),
 ) -> None:
@@ -62,6 +71,8 @@ def train(
         DSA operations joined by '_', or 'none'.
     seed
         Source of all randomness.
+    train
+        Source of the long-tailed images for --two-stage, with --imbalance, where the set does not know it.
     """
     from distail.config import parse_config
     from distail.training.recipe import TrainRecipe
@@ -85,6 +96,12 @@ def train(
 
     require_free(out)
     runtime = resolve_runtime(compute.device, compute.precision)
+    if (asked := stages.values()) is not None:
+        source = _long_tailed(target, train, imbalance, holdout, image_size)
+        output.show(*_in_two_stages(target, asked, source, recipe, arch, labels, teacher, seed, runtime, out, output))
+        return
+    if train is not None:
+        raise DistailError("--train names images for --two-stage. Pass --two-stage as well, or leave it out.")
     classroom = open_classroom(
         target,
         runtime,
@@ -103,3 +120,61 @@ def train(
         {"network": str(out), "architecture": arch, "epochs": recipe.num_epochs, "loss": loss},
         f"Trained {arch} for {recipe.num_epochs} epochs, last training loss {loss:.3f}; saved in {out}.",
     )
+
+
+def _long_tailed(
+    target: str, train: str | None, imbalance: float | None, holdout: float | None, image_size: int | None
+) -> TrainingSource:
+    """The images of the group stage; `imbalance` is theirs."""
+    from distail.scoring import TrainingSource, is_distilled, require_plain
+
+    if not is_distilled(Path(target)):
+        raise DistailError(
+            f"{target} is no distilled set, from which the second of two stages learns. Name a run folder or its "
+            "distilled.safetensors, and the long-tailed images with --train SOURCE."
+        )
+    require_plain(target, imbalance if train is None else None, holdout, image_size)
+    return TrainingSource(train, imbalance)
+
+
+def _in_two_stages(
+    target: str,
+    asked: dict[str, Any],
+    source: TrainingSource,
+    recipe: TrainRecipe,
+    arch: str,
+    labels: Literal["hard", "static", "teacher"],
+    teacher: Path | None,
+    seed: int,
+    runtime: Runtime,
+    out: Path,
+    output: Output,
+) -> tuple[dict[str, Any], str]:
+    """Trains and saves a two-stage network; returns what to show of it."""
+    from distail.config import parse_config
+    from distail.groups.settings import TwoStageRecipe
+    from distail.groups.two_stage import save_two_stage
+    from distail.two_stages import train_on_set
+
+    trained = train_on_set(
+        target,
+        parse_config(TwoStageRecipe, asked, "train"),
+        training=source,
+        architecture=arch,
+        train=recipe,
+        labels=labels,
+        teacher=teacher,
+        seed=seed,
+        runtime=runtime,
+        progress=output.progress(),
+    )
+    save_two_stage(out, trained.saved)
+    grouping = trained.saved.model.grouping.to_json()["groups"]
+    learned = ", ".join(f"{stage.title} for {stage.epochs} epochs" for stage in trained.stages)
+    facts = {
+        "network": str(out),
+        "architecture": arch,
+        "groups": grouping,
+        "stages": [vars(one) for one in trained.stages],
+    }
+    return facts, f"Trained {arch} in two stages: {learned}; saved in {out}."

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from typing import Any, get_args
+from typing import Any
 
 from distail.data.holdout import Holdout, hold_out
 from distail.data.image_set import ImageSet, require_same_classes
@@ -18,13 +18,12 @@ from distail.evaluation.fairness import Fairness, fairness
 from distail.evaluation.metrics import score_logits
 from distail.evaluation.recipe import EvaluationRecipe
 from distail.evaluation.result import Evaluation, StudentScore
+from distail.evaluation.two_stages import TWO_STAGE, score_two_stages
 from distail.groups.grouping import Grouping
 from distail.groups.settings import TwoStageRecipe
-from distail.groups.two_stage import Routing
 from distail.groups.two_stage_training import (
     TwoStageLessons,
     require_two_stages,
-    train_two_stages,
     two_stage_grouping,
 )
 from distail.learn.labels import effective_protocol, require_teacher
@@ -38,9 +37,6 @@ from distail.synthetic.selection import class_major_labels, random_choice, selec
 from distail.training.loop import Selection
 from distail.training.recipe import LabelProtocol, TrainRecipe
 from distail.training.validation import VALIDATION_FRACTION, selection_on
-
-TWO_STAGE = "two-stage"
-"""How the subjects of two-stage rows begin."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,35 +246,14 @@ def _grouping(scoring: Scoring) -> Grouping | None:
 
 
 def _score_two_stages(scoring: Scoring, grouping: Grouping, architecture: str, seed: int) -> list[StudentScore]:
-    """Soft and hard routing of the same networks."""
     recipe = scoring.recipe.two_stage
-    assert recipe is not None
+    assert recipe is not None, "without it there is no grouping"
     lessons = _lessons(scoring, recipe)
     if scoring.recipe.select == "validation" and scoring.train is not None:
         split = _validation_split(scoring.train, seed)
         rest, held_out = scoring.train.subset(split.rest), scoring.train.subset(split.held_out)
         lessons = replace(lessons, images=rest, held_out=held_out)
-    begun = time.perf_counter()
-    trained = train_two_stages(lessons, grouping, architecture, seed)
-    seconds = time.perf_counter() - begun
-    with scoring.runtime.autocast():
-        decisions = trained.saved.decide(scoring.test.images).on_cpu()
-    return [
-        StudentScore(
-            subject=f"{TWO_STAGE}, {routing} routing",
-            architecture=architecture,
-            seed=seed,
-            labels=lessons.labels,
-            num_images=sum(stage.num_images for stage in trained.stages),
-            epochs=trained.stages[0].epochs,
-            kept_epoch=trained.stages[0].kept_epoch,
-            train_seconds=seconds,
-            scores=score_logits(decisions.routed(routing), scoring.test.labels, scoring.train_counts),
-            group_accuracy=decisions.group_accuracy(scoring.test.labels),
-            stages=trained.stages,
-        )
-        for routing in get_args(Routing)
-    ]
+    return score_two_stages(lessons, grouping, architecture, seed, scoring.test, scoring.train_counts)
 
 
 def _fairness(

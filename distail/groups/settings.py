@@ -54,7 +54,8 @@ class GroupingSettings(Config):
 class TwoStageRecipe(Config):
     """Deciding for a group first, then for a class in it: what each stage learns from, and how.
 
-    A stage on distilled images is trained as students of the set are; `train` is for stages on all images.
+    A stage on distilled images is trained as students of the set are; epochs, batch size, learning rate and augmentation
+    are those of stages on all images.
 
     Source: Zheng et al., ICMSSP 2024; the paper names no number of epochs.
     """
@@ -67,8 +68,14 @@ class TwoStageRecipe(Config):
     """What the group stage learns from: all the long-tailed images, as in the paper, or the distilled ones."""
     class_data: Literal["distilled", "full"] = "distilled"
     """What the class stages learn from: the distilled images, as in the paper, or all the long-tailed ones."""
-    train: TrainRecipe = TrainRecipe(epochs=50, batch_size=128, schedule="cosine", augmentation="crop_flip")
-    """How stages on all the long-tailed images are trained."""
+    epochs: int = Field(default=50, ge=1)
+    """Passes over all the images."""
+    batch_size: int = Field(default=128, ge=1)
+    """Images a step."""
+    learning_rate: float = Field(default=0.01, gt=0)
+    """Initial step size of SGD with momentum 0.9 and weight decay 5e-4, falling to zero as a cosine."""
+    augmentation: str = "crop_flip"
+    """DSA operations joined by '_', or 'none'."""
 
     @field_validator("settings")
     @classmethod
@@ -84,3 +91,13 @@ class TwoStageRecipe(Config):
     def needs_images(self) -> bool:
         """Whether a stage learns from the long-tailed images."""
         return "full" in (self.group_data, self.class_data)
+
+    def train_recipe(self) -> TrainRecipe:
+        """How stages on all the long-tailed images are trained."""
+        return TrainRecipe(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            schedule="cosine",
+            augmentation=self.augmentation,
+        )

@@ -200,7 +200,7 @@ def _train_stage(
     """One network; what it took is added to `trained`."""
     full = data == "full"
     classroom = _full_classroom(lessons, stage) if full else _distilled_classroom(lessons, stage)
-    recipe = lessons.recipe.train if full else lessons.train
+    recipe = lessons.recipe.train_recipe() if full else lessons.train
     held_out = stage.of_images(lessons.held_out) if lessons.held_out else None
     learned = train_student(
         classroom,

@@ -62,6 +62,7 @@ def evaluation_notes(result: Evaluation, distilled: DistilledSet, recipe: Evalua
         if result.of("random")
         else "± is the sample standard deviation over students of one and the same set, made once."
     )
+    notes += about_two_stages(result)
     notes += about_test_images(result, first)
     notes += about_leaked(result, "the images the set was made from")
     if full := result.of("full"):
@@ -81,6 +82,34 @@ def evaluation_notes(result: Evaluation, distilled: DistilledSet, recipe: Evalua
             f"{100 * abs(scores.hard_label_recovery):.1f} points "
             f"{'below' if scores.hard_label_recovery >= 0 else 'above'} the whole training set, both with hard labels; "
             f"label-robust score {scores.label_robust_score:.3f} (DD-Ranking, 0 to 1)."
+        )
+    return notes
+
+
+def about_two_stages(result: Evaluation) -> list[str]:
+    """Which groups two stages went by, what they learned from, and how often the group was right; none without them."""
+    rows = [(subject, architecture) for subject, architecture in result.groups if result.of(subject)[0].stages]
+    if not rows:
+        return []
+    grouping = result.provenance["grouping"]
+    groups = "; ".join(f"{number}: {', '.join(members)}" for number, members in enumerate(grouping["groups"], start=1))
+    learned = "; ".join(
+        f"{stage.title} from {stage.num_images:,} {'long-tailed' if stage.data == 'full' else 'distilled'} images, "
+        f"{stage.epochs} epochs"
+        for stage in result.of(rows[0][0])[0].stages
+    )
+    notes = [f"Two stages decide between groups ({groups}), then in one. They learned {learned}."]
+    for architecture in dict.fromkeys(architecture for _, architecture in rows):
+        right = result.group_accuracy(rows[0][0], architecture)
+        assert right is not None
+        spread = f" ± {100 * right.std:.1f}" if right.n > 1 else ""
+        notes.append(
+            f"{architecture}: the group is right for {100 * right.mean:.1f}%{spread} of the test images (n = {right.n})."
+        )
+    if grouping["provenance"].get("features") == "test":
+        notes.append(
+            "CAUTION: the groups were found in features of test images, as in the paper, which makes scores too good if "
+            "they are those tested on."
         )
     return notes
 

@@ -1,0 +1,56 @@
+"""Flags of two-stage classification, which several commands share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from distail.cli.options import Whole, num_groups
+from distail.errors import DistailError
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class TwoStageFlags:
+    """Networks that decide for a group of classes first, then for a class in it."""
+
+    two_stage: Annotated[bool, Parameter(negative=())] = False
+    """Decide in two stages: for a group by all the long-tailed images, for a class in it by the distilled ones."""
+    grouping: str | None = None
+    """File of a grouping made by `distail group`, for --two-stage; groups are found when omitted."""
+    groups: str | None = None
+    """How many groups --two-stage finds, or auto; 2 when omitted."""
+    group_epochs: Annotated[int | None, Whole] = None
+    """Passes of --two-stage over the long-tailed images, to find groups and to learn them; 50 when omitted."""
+    group_data: Literal["full", "distilled"] | None = None
+    """What the group stage learns from: the long-tailed images (full), or the distilled ones."""
+    class_data: Literal["distilled", "full"] | None = None
+    """What the class stages learn from: the distilled images, or the long-tailed ones (full)."""
+
+    def values(self) -> dict[str, Any] | None:
+        """The fields of a `TwoStageRecipe` that were given; None without --two-stage.
+
+        Raises:
+            DistailError: flags that say nothing without each other, or contradict each other.
+        """
+        given = {field.name for field in fields(self) if getattr(self, field.name) not in (None, False)}
+        if not self.two_stage:
+            if given:
+                raise DistailError(
+                    f"--{_flag(min(given))} is for two stages. Pass --two-stage as well, or leave it out."
+                )
+            return None
+        if {"grouping", "groups"} <= given:
+            raise DistailError(
+                "--groups asks for groups to be found, but --grouping names them. Leave one of them out."
+            )
+        settings = {"epochs": self.group_epochs} if self.group_epochs else {}
+        found = {"num_groups": num_groups(self.groups)} if self.groups else {}
+        stages = {name: getattr(self, name) for name in ("grouping", "group_data", "class_data") if name in given}
+        return {**stages, **settings, "settings": {**settings, **found}}
+
+
+def _flag(name: str) -> str:
+    return name.replace("_", "-")
