@@ -122,3 +122,12 @@ def test_a_spoilt_evaluation_is_a_clear_error(tmp_path, change):
     (tmp_path / "value.json").write_text(json.dumps({**make().to_json(), **change}))
     with pytest.raises(DistailError, match="is no evaluation"):
         load_evaluation(tmp_path / "value.json")
+
+
+def test_files_from_before_there_were_two_stages_still_load(tmp_path):
+    whole = make()
+    values = whole.to_json()
+    for student in values["students"]:
+        del student["group_accuracy"], student["stages"]
+    (tmp_path / "old.json").write_text(json.dumps(values))
+    assert load_evaluation(tmp_path / "old.json") == whole
