@@ -77,8 +77,8 @@ def _distilled(arguments: argparse.Namespace, train: ImageSet) -> DistilledSet:
         distilled = load_distilled(arguments.set_or_method)
         if distilled.provenance.get("data_sha256") != train.content_hash:
             raise DistailError(
-                f"{arguments.set_or_method} was made from other images. Give the --head and --imbalance that it was made "
-                "with."
+                f"{arguments.set_or_method} was made from other images. Give the --head and --imbalance that it was "
+                "made with."
             )
         return distilled
     recipe = Recipe(

@@ -22,7 +22,7 @@ INSTALLS = ("pip install . && distail demo", "pip install '.[dev]' && pytest")
 
 
 def shortened(text: str) -> str:
-    text = re.sub(r"(--(?:full-)?epochs) \d+", r"\1 2", text)
+    text = re.sub(r"(--(?:full-|group-)?epochs) \d+", r"\1 2", text)
     return re.sub(r"((?:full_)?epochs|iterations)=\d+", r"\1=2", text)
 
 

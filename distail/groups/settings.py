@@ -54,8 +54,8 @@ class GroupingSettings(Config):
 class TwoStageRecipe(Config):
     """Deciding for a group first, then for a class in it: what each stage learns from, and how.
 
-    A stage on distilled images is trained as students of the set are; epochs, batch size, learning rate and augmentation
-    are those of stages on all images.
+    A stage on distilled images is trained as students of the set are; epochs, batch size, learning rate and
+    augmentation are those of stages on all images.
 
     Source: Zheng et al., ICMSSP 2024; the paper names no number of epochs.
     """

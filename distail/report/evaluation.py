@@ -104,12 +104,12 @@ def about_two_stages(result: Evaluation) -> list[str]:
         assert right is not None
         spread = f" ± {100 * right.std:.1f}" if right.n > 1 else ""
         notes.append(
-            f"{architecture}: the group is right for {100 * right.mean:.1f}%{spread} of the test images (n = {right.n})."
+            f"{architecture}: the group is right for {100 * right.mean:.1f}%{spread} of the test images, n = {right.n}."
         )
     if grouping["provenance"].get("features") == "test":
         notes.append(
-            "CAUTION: the groups were found in features of test images, as in the paper, which makes scores too good if "
-            "they are those tested on."
+            "CAUTION: the groups were found in features of test images, as in the paper, which makes scores too good "
+            "if they are those tested on."
         )
     return notes
 

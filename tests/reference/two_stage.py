@@ -11,7 +11,7 @@ def probabilities(values):
 
 
 def soft(group_logits, class_logits, group_of):
-    """p(y|x) = Σ_g p(g|x) p(y|g, x), where class_logits has a row of logits for each group, its classes in label order."""
+    """p(y|x) = Σ_g p(g|x) p(y|g, x), where class_logits has the logits of each group's classes, in label order."""
     of_groups = probabilities(group_logits)
     answer = []
     for label, own in enumerate(group_of):
