@@ -74,19 +74,8 @@ def train(
     train
         Source of the long-tailed images for --two-stage, with --imbalance, where the set does not know it.
     """
-    from distail.config import parse_config
-    from distail.training.recipe import TrainRecipe
-
-    recipe = parse_config(
-        TrainRecipe,
-        {
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "learning_rate": lr,
-            "schedule": schedule,
-            "augmentation": augmentation,
-        },
-        "train",
+    recipe = _train_recipe(
+        epochs=epochs, batch_size=batch_size, learning_rate=lr, schedule=schedule, augmentation=augmentation
     )
     from distail.artifact import require_free
     from distail.learn.student import train_student
@@ -120,6 +109,13 @@ def train(
         {"network": str(out), "architecture": arch, "epochs": recipe.num_epochs, "loss": loss},
         f"Trained {arch} for {recipe.num_epochs} epochs, last training loss {loss:.3f}; saved in {out}.",
     )
+
+
+def _train_recipe(**values: Any) -> TrainRecipe:
+    from distail.config import parse_config
+    from distail.training.recipe import TrainRecipe
+
+    return parse_config(TrainRecipe, values, "train")
 
 
 def _long_tailed(

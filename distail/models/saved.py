@@ -118,7 +118,7 @@ def raw_image_logits(
         network.fused = True
     model.eval()
     try:
-        for batch in images.split(batch_size):
+        for batch in images.split(batch_size) if len(images) else ():
             inputs = preprocessing.apply(batch.to(weight.device)).to(weight.dtype)
             logits.append(_in_parts(answer, inputs, any(network.mixes_images for network in networks)))
     finally:
