@@ -48,7 +48,9 @@ class TwoStageFlags:
             )
         settings = {"epochs": self.group_epochs} if self.group_epochs else {}
         found = {"num_groups": num_groups(self.groups)} if self.groups else {}
-        stages = {name: getattr(self, name) for name in ("grouping", "group_data", "class_data") if name in given}
+        stages: dict[str, Any] = {
+            name: getattr(self, name) for name in ("grouping", "group_data", "class_data") if name in given
+        }
         return {**stages, **settings, "settings": {**settings, **found}}
 
 

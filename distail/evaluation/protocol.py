@@ -21,11 +21,7 @@ from distail.evaluation.result import Evaluation, StudentScore
 from distail.evaluation.two_stages import TWO_STAGE, score_two_stages
 from distail.groups.grouping import Grouping
 from distail.groups.settings import TwoStageRecipe
-from distail.groups.two_stage_training import (
-    TwoStageLessons,
-    require_two_stages,
-    two_stage_grouping,
-)
+from distail.groups.two_stage_training import TwoStageLessons, require_two_stages, two_stage_grouping
 from distail.learn.labels import effective_protocol, require_teacher
 from distail.learn.student import Classroom, train_student
 from distail.models.saved import SavedNetwork
@@ -47,7 +43,7 @@ class Scoring:
         distilled: the set to score.
         test: held-out images of the same classes.
         recipe: how.
-        train: the long-tailed images that were distilled; needed by references and validation only.
+        train: the long-tailed images that were distilled; needed by references, validation and two stages only.
         teacher: the network that labels views, under the protocol 'teacher'.
         grouping: which two stages go by; found on the training images when None.
     """
@@ -57,9 +53,9 @@ class Scoring:
     recipe: EvaluationRecipe
     train: ImageSet | None = None
     teacher: SavedNetwork | None = None
-    grouping: Grouping | None = None
     runtime: Runtime = field(default_factory=Runtime)
     progress: Progress = field(default_factory=SilentProgress)
+    grouping: Grouping | None = None
 
     def __post_init__(self) -> None:
         require_teacher(self.recipe.labels, self.teacher)
