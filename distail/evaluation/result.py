@@ -155,7 +155,7 @@ def load_evaluation(path: Path) -> Evaluation:
         raise DistailError(f"{path} is no evaluation of distail ({error}). Score the run again.") from None
 
 
-def _student(values: dict[str, Any]) -> StudentScore:
+def _student(values: Any) -> StudentScore:
     # Files from before there were two stages do not name any.
     stages = tuple(StageTraining(**stage) for stage in values.get("stages", ()))
     return StudentScore(**{**values, "scores": _scores(values["scores"]), "stages": stages})

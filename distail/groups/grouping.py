@@ -84,6 +84,10 @@ def load_grouping(path: str | Path) -> Grouping:
     Raises:
         DistailError: the file is missing or is no grouping; a class is in two groups, in none, or unknown.
     """
+    if not Path(path).exists():
+        raise DistailError(
+            f"{path} does not exist. Name a grouping.json; `distail group SOURCE --out FOLDER` makes one there."
+        )
     return grouping_from(read_json(Path(path)), str(path))
 
 
