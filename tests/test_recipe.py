@@ -12,6 +12,7 @@ from distail.cli.options import parse_settings
 from distail.config import parse_config
 from distail.errors import DistailError
 from distail.evaluation.recipe import EvaluationRecipe
+from distail.groups.settings import TwoStageRecipe
 from distail.methods._registry import build_method
 from distail.methods.lad import LAD
 from distail.recipe import DataRecipe, Recipe, load_recipe, parse_yaml
@@ -167,13 +168,14 @@ def test_recipes_cannot_be_changed():
 
 
 def test_every_setting_is_explained():
-    for model in (Recipe, DataRecipe, EvaluationRecipe, TrainRecipe):
+    for model in (Recipe, DataRecipe, EvaluationRecipe, TrainRecipe, TwoStageRecipe):
         for name, field in model.model_fields.items():
             assert field.description, f"{model.__name__}.{name}"
 
 
 def test_parsing_a_dumped_recipe_is_the_identity():
-    recipe = Recipe(data=DataRecipe(source="digits"), evaluation=EvaluationRecipe(seeds=2))
+    evaluation = EvaluationRecipe(seeds=2, two_stage=TwoStageRecipe(class_data="full"))
+    recipe = Recipe(data=DataRecipe(source="digits"), evaluation=evaluation)
     assert parse_config(Recipe, recipe.model_dump(mode="json"), "here") == recipe
 
 
