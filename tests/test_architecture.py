@@ -39,6 +39,7 @@ ORDER = (
     "learn",
     "evaluation",
     "recipe",
+    "recipe_changes",
     "catalog",
     "cost",
     "run_folder",
