@@ -39,7 +39,7 @@ def main() -> None:
     data = DataRecipe(source=source, imbalance=arguments.imbalance)
     settings: dict[str, object] = {}
     preprocessing = "normalize"
-    evaluation = EvaluationRecipe(seeds=arguments.seeds, train=TrainRecipe(epochs=arguments.epochs))
+    evaluation = EvaluationRecipe(train=TrainRecipe(epochs=arguments.epochs))
     if arguments.method == "full":
         distilled: DistilledSet = real_images_as_set(load_training_images(data).images)
     else:
@@ -54,6 +54,8 @@ def main() -> None:
             progress=PlainProgress(),
         )
     name = arguments.name
+    if arguments.seeds:
+        evaluation = evaluation.model_copy(update={"seeds": arguments.seeds})
     if arguments.arch:
         evaluation = evaluation.model_copy(update={"architectures": (arguments.arch,)})
         name = f"{name}-on-{arguments.arch}"
@@ -110,7 +112,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--arch", help="network of the students, if not the recipe's")
     parser.add_argument("--imbalance", type=float, default=100)
     parser.add_argument("--ipc", type=int, default=10)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, help="students; as the recipe says, or 3, when omitted")
     parser.add_argument("--epochs", type=int, default=1000)
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--experts", type=Path, help="folder of the expert bank")

@@ -8,7 +8,6 @@ what they share once, and of each row what differs.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -18,7 +17,7 @@ from typing import Any
 
 from pydantic import Field
 
-from distail.config import Config, parse_config
+from distail.config import Config, merged, parse_config
 from distail.errors import DistailError, did_you_mean
 from distail.recipe import Recipe, parse_yaml
 
@@ -206,15 +205,6 @@ def _find(name: str) -> BuiltIn | None:
         row_note=row.note,
         cpu_note=family.cpu.note if parts["cpu"] else "",
     )
-
-
-def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`under` with the values of `over`, group by group; neither changes."""
-    result = dict(under)
-    for key, value in over.items():
-        there = result.get(key)
-        result[key] = merged(there, value) if isinstance(there, Mapping) and isinstance(value, Mapping) else value
-    return result
 
 
 def _nearest(name: str) -> str:

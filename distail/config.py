@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -36,6 +37,67 @@ def parse_config(model: type[ConfigT], values: Mapping[str, Any], where: str) ->
     except ValidationError as error:
         problems = [_explained(model, problem) for problem in error.errors()]
         raise DistailError(f"{where}: {'; '.join(problems)}") from None
+
+
+def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`under` with the values of `over`, group by group; neither changes."""
+    result = dict(under)
+    for key, value in over.items():
+        there = result.get(key)
+        result[key] = merged(there, value) if isinstance(there, Mapping) and isinstance(value, Mapping) else value
+    return result
+
+
+def with_own_defaults(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values`, where a group that is given in part is filled up from the model's default for that group.
+
+    Pydantic would fill it up from the group's own class, which knows nothing of the model: `{"experts": {"batch_size":
+    32}}` should change the batch size of this method's experts, and nothing else about them.
+    """
+    defaults = {
+        name: field.default.model_dump(mode="json")
+        for name, field in model.model_fields.items()
+        if isinstance(field.default, BaseModel) and isinstance(values.get(name), Mapping)
+    }
+    return merged(defaults, values)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One field of a group of settings, for people.
+
+    Attributes:
+        name: as `--set` takes it, 'experts.batch_size' within a group.
+        default: as YAML would write it.
+        meaning: the docstring under the field.
+    """
+
+    name: str
+    default: str
+    meaning: str
+
+    def to_json(self) -> dict[str, str]:
+        """As JSON values."""
+        return {"name": self.name, "default": self.default, "meaning": self.meaning}
+
+
+def described(model: type[BaseModel], instance: BaseModel | None = None, prefix: str = "") -> list[Setting]:
+    """All fields of a group and of the groups in it, in their order, with the defaults that apply there."""
+    instance = instance or model()
+    found = []
+    for name, field in model.model_fields.items():
+        value, meaning = getattr(instance, name), field.description or ""
+        if isinstance(value, BaseModel):
+            found.append(Setting(prefix + name, "", meaning))
+            found += described(type(value), value, f"{prefix}{name}.")
+        else:
+            found.append(Setting(prefix + name, _as_yaml(value), " ".join(meaning.split())))
+    return found
+
+
+def _as_yaml(value: object) -> str:
+    words: dict[object, str] = {None: "null", True: "true", False: "false"}
+    return words[value] if value is None or isinstance(value, bool) else str(value)
 
 
 def _explained(model: type[BaseModel], problem: ErrorDetails) -> str:

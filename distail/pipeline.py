@@ -24,10 +24,14 @@ from distail.problem import Checkpoint, NoCheckpoint, Problem, Synthetic
 from distail.progress import Progress, SilentProgress
 from distail.provenance import environment, indices_hash
 from distail.recipe import Recipe
+from distail.report.names import one_line
 from distail.report.picture import image_grid
 from distail.run_folder import FileCheckpoint, MetricsLog, RunFolder
 from distail.runtime import resolve_runtime
 from distail.training_images import TrainingImages, load_training_images
+
+_NAMED = 5
+"""Classes named in full before the rest is counted."""
 
 
 def distill(
@@ -86,6 +90,7 @@ def distill(
             )
     if not in_memory:
         _warn_without_test_images(recipe, progress)
+    _warn_of_repeats(problem)
     problem.runtime.reset_peak_memory()
     begun = time.perf_counter()
     synthetic = method.distill(problem)
@@ -114,6 +119,19 @@ def _warn_without_test_images(recipe: Recipe, progress: Progress) -> None:
         progress.say(
             f"{recipe.data.source} has no test split: nothing is set aside to score the set on. Start again with "
             "--holdout 0.2, or name other images with --test when evaluating."
+        )
+
+
+def _warn_of_repeats(problem: Problem) -> None:
+    """Says which classes have fewer images than are to be made of them."""
+    counts, names = problem.train.class_counts, problem.train.class_names
+    small = sorted((count, name) for count, name in zip(counts, names, strict=True) if count < problem.images_per_class)
+    if small:
+        named = ", ".join(f"{one_line(name)} ({count})" for count, name in small[:_NAMED])
+        others = f" and {len(small) - _NAMED} more" if len(small) > _NAMED else ""
+        problem.progress.say(
+            f"--ipc {problem.images_per_class} is more than these classes have images: {named}{others}. Methods that "
+            "start from real images repeat them."
         )
 
 

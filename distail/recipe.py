@@ -68,7 +68,7 @@ class Recipe(Config):
 
 
 class _Loader(yaml.SafeLoader):
-    """Takes `off`, `on`, `yes` and `no` as words, as YAML 1.2 does: some settings have a value of that name."""
+    """Takes `off`, `on`, `yes` and `no` as words, and `1e-3` as a number, as YAML 1.2 does."""
 
     yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
@@ -77,6 +77,9 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
 
 
 def parse_yaml(text: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,9 +16,11 @@ from distail.artifact import TensorFile, read_json, read_tensors, write_json, wr
 from distail.errors import DistailError
 from distail.evaluation import result
 from distail.recipe import Recipe, load_recipe
+from distail.recipe_changes import changed_settings
 
 CHECKPOINT_INTERVAL_S = 15.0
 _CHECKPOINT = "checkpoint"
+_ITERATIONS = "settings.iterations"
 
 
 class RunFolder:
@@ -63,9 +66,20 @@ class RunFolder:
                 f"{self.path} holds another run. Choose another --out, or pass --resume to go on with that one; "
                 "nothing was touched."
             )
-        _require_same(
-            load_recipe(self.recipe), recipe, self.path, more_iterations=more_iterations and not self.is_complete
-        )
+        changed = changed_settings(load_recipe(self.recipe), recipe)
+        if more_iterations and changed.keys() == {_ITERATIONS}:
+            if not self.is_complete:
+                return
+            raise DistailError(
+                f"The run in {self.path} is finished, and only an unfinished run can be given other iterations "
+                f"({changed[_ITERATIONS]}). Choose another --out; it starts from the beginning there."
+            )
+        if changed:
+            raise DistailError(
+                f"{self.path} holds a run with other settings: "
+                f"{', '.join(f'{name} ({values})' for name, values in changed.items())}. Resume with the same settings "
+                f"(`distail run {self.path}/recipe.yaml --out {self.path} --resume`), or choose another --out."
+            )
 
     def begin(self, recipe: Recipe, data_sha256: str, *, resume: bool, more_iterations: bool = False) -> None:
         """Claims the folder for this recipe on these data, or takes up the run in it.
@@ -164,12 +178,13 @@ class MetricsLog:
         self._last_step: int | None = None
 
     def __call__(self, step: int, **figures: float) -> None:
-        """Appends the figures of one step."""
+        """Appends the figures of one step; null for one that is not finite, which JSON has no word for."""
         if self._last_step is None:
             self._forget_from(step)
         self._last_step = step
+        known = {name: figure if math.isfinite(figure) else None for name, figure in figures.items()}
         with self._path.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps({"step": step, **figures}) + "\n")
+            lines.write(json.dumps({"step": step, **known}) + "\n")
 
     def _forget_from(self, step: int) -> None:
         """Drops lines of this step and later ones, and a last line that a kill cut short."""
@@ -183,18 +198,3 @@ class MetricsLog:
             except json.JSONDecodeError:
                 break
         write_text(self._path, "".join(line + "\n" for line in kept))
-
-
-def _require_same(there: Recipe, asked: Recipe, path: Path, *, more_iterations: bool) -> None:
-    """Refuses to resume a run under a recipe that would make another set; scoring may differ."""
-    ignored = {"evaluation", "test"}
-    before, after = there.model_dump(exclude=ignored), asked.model_dump(exclude=ignored)
-    if more_iterations:
-        for recipe in (before, after):
-            recipe["settings"] = {key: value for key, value in recipe["settings"].items() if key != "iterations"}
-    changed = [f"{key} ({before[key]} there, {after[key]} asked)" for key in before if before[key] != after[key]]
-    if changed:
-        raise DistailError(
-            f"{path} holds a run with other settings: {', '.join(changed)}. Resume with the same settings "
-            f"(`distail run {path}/recipe.yaml --out {path} --resume`), or choose another --out."
-        )

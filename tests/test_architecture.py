@@ -42,6 +42,7 @@ ORDER = (
     "groups",
     "evaluation",
     "recipe",
+    "recipe_changes",
     "catalog",
     "cost",
     "run_folder",

@@ -3,7 +3,7 @@ from typing import Literal
 import pytest
 from pydantic import Field, field_validator
 
-from distail.config import Config, parse_config
+from distail.config import Config, described, parse_config, with_own_defaults
 from distail.errors import DistailError
 
 
@@ -132,3 +132,34 @@ def test_settings_are_frozen_and_documented():
 def test_what_is_written_reads_back():
     run = Run(epochs=3, second=Optimiser(momentum=0.25), many=[Optimiser()])
     assert parse_config(Run, run.model_dump(), "written") == run
+
+
+class Group(Config):
+    """A group."""
+
+    size: int = 1
+    """How large."""
+    rate: float = 0.5
+    """How fast."""
+
+
+class Owner(Config):
+    """Has a group with a default of its own."""
+
+    group: Group = Group(rate=0.1)
+    """The group."""
+
+
+def test_a_group_given_in_part_keeps_the_default_of_its_owner():
+    values = with_own_defaults(Owner, {"group": {"size": 3}})
+    assert parse_config(Owner, values, "here").group == Group(size=3, rate=0.1)
+    assert with_own_defaults(Owner, {"group": "odd"}) == {"group": "odd"}
+    assert with_own_defaults(Owner, {}) == {}
+
+
+def test_settings_are_described_with_the_defaults_that_apply():
+    assert [(s.name, s.default, s.meaning) for s in described(Owner)] == [
+        ("group", "", "The group."),
+        ("group.size", "1", "How large."),
+        ("group.rate", "0.1", "How fast."),
+    ]

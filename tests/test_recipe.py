@@ -200,3 +200,17 @@ def test_an_ablation_can_be_named_on_the_command_line():
     assert (lad.dam, lad.decoupling) == ("off", False)
     again = parse_yaml(Recipe(data=DataRecipe(source="x"), method="lad", settings=asked).to_yaml())
     assert again["settings"] == asked
+
+
+def test_a_setting_in_a_group_is_named_by_a_dot():
+    asked = parse_settings(["experts.batch_size=32", "experts.learning_rate=3e-2", "iterations=5"])
+    assert asked == {"experts": {"batch_size": 32, "learning_rate": 0.03}, "iterations": 5}
+    lad = build_method("lad", asked)
+    assert isinstance(lad, LAD)
+    experts = lad.experts
+    assert (experts.batch_size, experts.learning_rate, experts.weight_decay) == (32, 0.03, 5e-3)
+
+
+@pytest.mark.parametrize(("text", "value"), [("1e-7", 1e-7), ("1e3", 1000.0), ("-2.5E+4", -25000.0), ("1e", "1e")])
+def test_numbers_with_an_exponent_are_numbers(text, value):
+    assert parse_yaml(text) == value

@@ -86,8 +86,12 @@ def test_a_run_killed_while_claiming_is_taken_up(tmp_path):
     [
         (changed(seed=1), r"seed \(0 there, 1 asked\)"),
         (changed(method="dm"), r"method \(random there, dm asked\)"),
-        (changed(settings={"a": 2}), r"settings \(\{'a': 1\} there, \{'a': 2\} asked\)"),
-        (changed(data=DataRecipe(source="digits", imbalance=9.0)), r"data \(.*None.* there, .*9\.0.* asked\)"),
+        (changed(settings={"a": 2}), r"settings: settings\.a \(1 there, 2 asked\)\. "),
+        (changed(settings={}), r"settings: settings\.a \(1 there, default asked\)\. "),
+        (
+            changed(data=DataRecipe(source="digits", imbalance=9.0)),
+            r"settings: data\.imbalance \(none there, 9\.0 asked\)\. ",
+        ),
         (changed(images_per_class=3, precision="bf16"), r"images_per_class \(10 .*, precision \(auto"),
     ],
 )
@@ -116,7 +120,7 @@ def test_every_setting_but_scoring_counts(tmp_path):
     }
     assert other.keys() == Recipe.model_fields.keys() - {"test", "evaluation"}
     for name, value in other.items():
-        with pytest.raises(DistailError, match=rf"other settings: {name} \("):
+        with pytest.raises(DistailError, match=rf"other settings: {name}(\.\w+)? \("):
             RunFolder(tmp_path).require_usable(changed(**{name: value}), resume=True)
 
 
@@ -142,6 +146,12 @@ def test_complete_means_set_and_manifest(tmp_path):
 
 
 # Metrics
+
+
+def test_a_figure_that_is_no_number_is_null(tmp_path):
+    MetricsLog(tmp_path / "metrics.jsonl")(0, loss=float("nan"), rate=float("-inf"), skipped=0)
+    text = (tmp_path / "metrics.jsonl").read_text()
+    assert text == '{"step": 0, "loss": null, "rate": null, "skipped": 0}\n'
 
 
 def steps(path):
@@ -269,6 +279,22 @@ def test_unused_path_overwrites_nothing(tmp_path):
         free.write_text("")
         names.append(free.name)
     assert names == ["evaluation.json", "evaluation-2.json", "evaluation-3.json"]
+
+
+def test_a_finished_run_is_given_no_other_iterations(tmp_path):
+    folder, more = RunFolder(tmp_path), changed(settings={"a": 1, "iterations": 9})
+    folder.begin(RECIPE, DATA, resume=False)
+    folder.write_manifest({"status": "complete"})
+    folder.distilled.write_bytes(b"")
+    before = contents(tmp_path)
+    told = r"is finished, and only an unfinished run .* \(default there, 9 asked\)\. Choose another --out"
+    with pytest.raises(DistailError, match=told):
+        folder.require_usable(more, resume=True, more_iterations=True)
+    with pytest.raises(DistailError, match=r"settings\.iterations \(default there, 9 asked\)\. Resume with the same"):
+        folder.require_usable(more, resume=True)  # another number of iterations would be another method
+    with pytest.raises(DistailError, match=r"seed \(0 there, 2 asked\)"):
+        folder.require_usable(more.model_copy(update={"seed": 2}), resume=True, more_iterations=True)
+    assert contents(tmp_path) == before
 
 
 def test_an_unfinished_run_may_go_on_for_more_iterations_but_not_for_fewer_than_are_done(tmp_path):

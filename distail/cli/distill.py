@@ -98,14 +98,19 @@ def make(recipe: Recipe, out: Path, resume: bool, output: Output, experts: Path 
     """Makes the set, says where it is and what to do next, and returns the facts as JSON values."""
     from distail import pipeline
     from distail.progress import format_seconds
+    from distail.run_folder import RunFolder
 
     progress = output.progress()
+    there = RunFolder(out)
+    finished = resume and there.recipe.exists() and there.is_complete
     distilled = pipeline.distill(recipe, out=out, resume=resume, experts=experts, progress=progress)
     facts = distilled.provenance
     counts = facts["class_counts"]
     what = "images" if distilled.mosaic == 1 else f"mosaics of {distilled.mosaic}x{distilled.mosaic} images"
     output.tell(
-        f"{sum(counts):,} real images in {distilled.num_classes} classes (largest {max(counts):,}, smallest "
+        f"The run in {out} was finished before; nothing was done."
+        if finished
+        else f"{sum(counts):,} real images in {distilled.num_classes} classes (largest {max(counts):,}, smallest "
         f"{min(counts):,}) became {len(distilled):,} {what}, {distilled.class_counts[0]} per class, by {recipe.method} "
         f"in {format_seconds(facts['distill_seconds'])}.",
         f"The set is in {out}, its images are drawn in {out / 'images.png'}.",

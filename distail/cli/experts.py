@@ -98,19 +98,20 @@ def train(
         instead = f"distail distill {source}" if recipe is None else f"distail run {recipe}"
         raise DistailError(f"Method '{asked.method}' uses no experts. Distil with it at once: {instead}.")
     check_architecture(asked.architecture)
-    chosen = None if only is None else _range(only, max(need.total for need in needs))
+    total = max(need.total for need in needs)
+    chosen = None if only is None else _range(only, total)
     bank = ExpertBank(experts)
+    bank.require_folder()
     ground = pose(asked, progress=output.progress()).ground
     missing = [n for _, lacking in missing_experts(bank, ground, needs, only=chosen) for n in lacking.values()]
     output.tell(_plan(missing))
     train_experts(bank, ground, needs, only=chosen)
-    whole = only is None
-    which = f"all experts that {asked.method} needs" if whole else f"experts {only} of those that {asked.method} needs"
+    which, one = _experts_of(asked.method, chosen), chosen is not None and len(chosen) == 1
     output.show(
         {"experts": str(bank.path), "trained_epochs": sum(missing)},
-        f"Trained {sum(missing):,} epochs; {which} are in {bank.path}."
+        f"Trained {sum(missing):,} epochs; {which} {'is' if one else 'are'} in {bank.path}."
         if missing
-        else f"{which[0].upper()}{which[1:]} were already in {bank.path}.",
+        else f"{which[0].upper()}{which[1:]} {'was' if one else 'were'} already in {bank.path}.",
     )
 
 
@@ -126,14 +127,16 @@ def list_(*, experts: Path | None = None, output: Output = Output()) -> None:
     from distail.experts.bank import ExpertBank
     from distail.experts.inventory import inventory
     from distail.methods._registry import find_method, method_names
-    from distail.report.experts import experts_table
+    from distail.report.experts import experts_note, experts_table
 
     bank = ExpertBank(experts)
     needs = {name: find_method(name)().expert_needs() for name in method_names()}
     entries = inventory(bank, {name: [need.spec for need in of_method] for name, of_method in needs.items()})
     rows: list[dict[str, Any]] = [entry.to_json() for entry in entries]
-    readable = experts_table(entries) if entries else f"There are no experts in {bank.path}."
-    output.show({"experts": str(bank.path), "kinds": rows}, readable)
+    readable = (
+        [experts_table(entries), *experts_note(entries)] if entries else [f"There are no experts in {bank.path}."]
+    )
+    output.show({"experts": str(bank.path), "kinds": rows}, *readable)
 
 
 def _given(**values: Any) -> dict[str, Any]:
@@ -183,4 +186,12 @@ def _range(text: str, num_experts: int) -> range:
         raise DistailError(
             f"--only {text} names no experts: the method needs {num_experts}. Choose from 0-{num_experts - 1}."
         )
-    return range(int(first), int(last or first) + 1)
+    return range(int(first), min(int(last or first) + 1, num_experts))
+
+
+def _experts_of(method: str, chosen: range | None) -> str:
+    """'experts 0-24 of those that lad needs'."""
+    if chosen is None:
+        return f"all experts that {method} needs"
+    which = f"expert {chosen[0]}" if len(chosen) == 1 else f"experts {chosen[0]}-{chosen[-1]}"
+    return f"{which} of those that {method} needs"

@@ -118,13 +118,14 @@ def num_groups(text: str) -> int | str:
 
 
 def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
-    """Reads 'key=value' flags; values are YAML, so numbers, true and lists work.
+    """Reads 'key=value' flags; values are YAML, so numbers, true and lists work. 'group.key=value' sets one of a group.
 
     Raises:
         DistailError: an assignment without '=', or a value that is not YAML.
     """
     import yaml
 
+    from distail.config import merged
     from distail.recipe import parse_yaml
 
     settings: dict[str, Any] = {}
@@ -135,11 +136,14 @@ def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
                 f"--set {assignment} is no assignment. Write --set NAME=VALUE, such as --set iterations=500."
             )
         try:
-            settings[key.strip()] = parse_yaml(value)
+            nested = parse_yaml(value)
         except yaml.YAMLError:
             raise DistailError(
                 f"--set {assignment}: the value is not YAML. Write --set NAME=VALUE, such as --set iterations=500."
             ) from None
+        for part in reversed(key.strip().split(".")):
+            nested = {part: nested}
+        settings = merged(settings, nested)
     return settings
 
 
@@ -157,6 +161,7 @@ def asked_recipe(
         DistailError: it is neither, the file is no recipe, or a setting is no assignment.
     """
     from distail.catalog import find_built_in
+    from distail.config import merged
     from distail.recipe import load_recipe
 
     named = find_built_in(recipe)
@@ -164,5 +169,5 @@ def asked_recipe(
     if source:
         asked = asked.model_copy(update={"data": asked.data.model_copy(update={"source": source})})
     if settings:
-        asked = asked.model_copy(update={"settings": {**asked.settings, **parse_settings(settings)}})
+        asked = asked.model_copy(update={"settings": merged(asked.settings, parse_settings(settings))})
     return asked, named

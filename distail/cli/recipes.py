@@ -45,10 +45,15 @@ def _of_method(entries: list[BuiltIn], method: str | None) -> dict[str, BuiltIn]
 
 
 def _as_json(entry: BuiltIn, cost: Cost) -> dict[str, Any]:
+    """What is known of a recipe; what is published stands with the row, not with its variant for a CPU."""
+    from distail.catalog import CPU
+
+    published = None if entry.published is None else entry.published.model_dump(mode="json")
     return {
         "name": entry.name,
         "data": entry.about.data,
-        "published": None if entry.published is None else entry.published.model_dump(mode="json"),
+        "variant_of": entry.name.removesuffix(CPU) if entry.is_for_cpu else None,
+        "published": None if entry.is_for_cpu else published,
         "note": entry.note,
         "cost": {"cpu": cost.to_json(), "gpu": None},  # no GPU has been measured
         "recipe": entry.recipe.model_dump(mode="json"),

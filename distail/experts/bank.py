@@ -164,6 +164,18 @@ class ExpertBank:
     def __init__(self, folder: str | Path | None = None) -> None:
         self.path = Path((os.environ.get(FOLDER_VARIABLE) or DEFAULT_FOLDER) if folder is None else folder)
 
+    def require_folder(self) -> None:
+        """Refuses a bank where no folder can be, before there is anything to keep in it.
+
+        Raises:
+            DistailError: it is a file, or one is in its way.
+        """
+        there = next((path for path in (self.path, *self.path.parents) if path.exists()), None)
+        if there is not None and not there.is_dir():
+            raise DistailError(
+                f"{self.path} is no folder of experts: {there} is a file. Name another folder with --experts."
+            )
+
     def shelf(self, identity: dict[str, Any], source: str = "") -> Shelf:
         """The place of the experts with this identity, empty if there are none yet.
 
@@ -193,7 +205,12 @@ class ExpertBank:
         return _opened(path / _ABOUT) if (path / _ABOUT).exists() else None
 
     def shelves(self) -> Iterator[Shelf]:
-        """All kinds of experts in the bank."""
+        """All kinds of experts in the bank; none where there is no such folder yet.
+
+        Raises:
+            DistailError: it is no folder, or has been altered.
+        """
+        self.require_folder()
         for about in sorted(self.path.glob(f"*/{_ABOUT}")):
             yield _opened(about)
 

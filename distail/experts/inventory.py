@@ -51,7 +51,7 @@ def inventory(bank: ExpertBank, wanted: Mapping[str, Sequence[ExpertSpec]]) -> l
         wanted: by method, the kinds of experts that it asks for.
 
     Raises:
-        DistailError: a folder of the bank has been altered.
+        DistailError: the bank is no folder, or a folder of it has been altered.
     """
     found = []
     for shelf in bank.shelves():

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from distail.errors import DistailError
+from distail.matching.divergence import OVERSHOT, Divergence, Extent, FirstLosses, lower
 from distail.matching.settings import MatchingSettings
 from distail.matching.sweep import MatchingGradients
 from distail.problem import Problem, Synthetic
@@ -31,6 +32,11 @@ class Learned:
     labels: Float[Tensor, "n k"] | None
     learning_rate: Float[Tensor, ""]
 
+    @property
+    def extent(self) -> Extent:
+        """How large it is."""
+        return Extent.of(self.images, self.labels, self.learning_rate)
+
 
 @dataclass(frozen=True)
 class Descent:
@@ -44,6 +50,7 @@ class Descent:
         label_momentum: SGD momentum on the label logits.
         threshold: iterations whose matching loss is larger change nothing; None for no threshold.
         ema_decay: the result is the moving average of the images with this decay; 0 for the images themselves.
+        step_fields: settings that say how many steps students take, one for each matching loss.
     """
 
     name: str
@@ -53,10 +60,20 @@ class Descent:
     label_momentum: float = 0.0
     threshold: float | None = None
     ema_decay: float = 0.0
+    step_fields: tuple[str, ...] = ("steps",)
 
+    def advice(self, terms: Sequence[tuple[float, MatchingGradients]], culprits: Sequence[str] = (OVERSHOT,)) -> str:
+        """What to lower: these step sizes; where students overshoot, the first one or the steps of the worst loss."""
+        if OVERSHOT not in culprits:
+            return lower(culprits, self._knobs, "and")
+        worst = max(range(len(terms)), key=lambda number: _order(terms[number][1].loss))
+        return lower((OVERSHOT, self.step_fields[min(worst, len(self.step_fields) - 1)]), self._knobs, "or")
 
-_LARGE_GROWTH = 10
-"""Factor by which the student's step size grows in no published run."""
+    @property
+    def _knobs(self) -> dict[str, float]:
+        names = (OVERSHOT, "image_lr", "learning_rate_lr", *self.step_fields)
+        return {"label_lr": self.label_lr, **{name: getattr(self.settings, name) for name in names}}
+
 
 Objective = Callable[[Learned, int], Sequence[tuple[float, MatchingGradients]]]
 """objective(learned, iteration) -> the matching losses of this iteration with their weights."""
@@ -66,7 +83,8 @@ def descend(problem: Problem, descent: Descent, start: Learned, objective: Objec
     """Runs the loop, resuming from the problem's checkpoint.
 
     Every state but the last is a function of the one before, so a killed run ends with the same bits. Logs `loss`,
-    `learning_rate` and whether the update was `skipped` in each iteration.
+    `learning_rate` and whether the update was `skipped` in each iteration, the failing one included. Says once if the
+    first losses are those of students that overshoot.
 
     Args:
         problem: data, seed, checkpoint, log.
@@ -75,24 +93,33 @@ def descend(problem: Problem, descent: Descent, start: Learned, objective: Objec
         objective: must depend on its arguments and the problem alone.
 
     Raises:
-        DistailError: a value is no longer finite, or the student's step size is no longer positive. The last good
-            state is in the checkpoint.
+        DistailError: a value is no longer finite, images or labels have left all bounds, or the student's step size is
+            no longer positive. The last good state is in the checkpoint.
     """
     state = _State.resumed(problem, descent, start)
     begun, num_skipped = state.iteration, 0
+    first, begin = FirstLosses(begun, descent.iterations), start.extent
+    extents = begin, state.learned.extent
     with problem.progress.task(descent.name, descent.iterations, state.iteration) as advance:
         while state.iteration < descent.iterations:
             iteration = state.iteration
             terms = objective(state.learned, iteration)
             loss = sum(weight * term.loss for weight, term in terms)
+            idle = sum(weight for weight, _ in terms) or 1.0  # a student that never moved has 1 in each
             skipped = descent.threshold is not None and loss > descent.threshold
             before, state = state, state.after(terms, descent, skipped=skipped)
-            if culprit := _diverged(loss, before.learned, state.learned, descent.settings):
-                problem.checkpoint.save(*before.packed(), now=True)
-                raise DistailError(_divergence(descent, culprit, loss, iteration))
             figures = {f"loss{number}": term.loss for number, (_, term) in enumerate(terms, 1) if len(terms) > 1}
             rate = float(state.learned.learning_rate)
             problem.log(iteration, loss=loss, **figures, learning_rate=rate, skipped=int(skipped))
+            mean, extents = first.add(loss / idle), (extents[1], state.learned.extent)
+            if found := Divergence.found(loss / idle, first.lowest, begin, *extents):
+                told = f"{found.told(loss, idle, begin)}. {descent.advice(terms, found.culprits)}"
+                raise _stopped(problem, before, f"{descent.name}: in iteration {iteration} {told}")
+            if mean is not None:
+                problem.progress.say(
+                    f"{descent.name}: the matching loss starts at {mean * idle:.3g}; a student that never moved has "
+                    f"{idle:g}, and losses should fall below that. {descent.advice(terms)}."
+                )
             every = descent.settings.snapshot_every
             if every and state.iteration % every == 0:
                 problem.snapshot(state.iteration, synthetic_of(problem, state.result()))
@@ -198,35 +225,15 @@ def _sum(terms: Sequence[tuple[float, MatchingGradients]], name: str) -> Tensor:
     return torch.stack(parts).sum(0)
 
 
-def _diverged(loss: float, before: Learned, after: Learned, settings: MatchingSettings) -> str | None:
-    """Which step size to blame where something is not finite any more, or the student's step size not positive.
-
-    A loss that is not finite spoils all gradients at once, so what came before it is to blame: the images, unless the
-    student's step size has grown out of proportion.
-    """
-    if not math.isfinite(loss):
-        grown = float(before.learning_rate) > _LARGE_GROWTH * settings.initial_learning_rate
-        return "learning_rate_lr" if grown else "image_lr"
-    rate = float(after.learning_rate)
-    if not math.isfinite(rate) or rate <= 0:
-        return "learning_rate_lr"
-    if after.labels is not None and not bool(torch.isfinite(after.labels).all()):
-        return "label_lr"
-    return None if bool(torch.isfinite(after.images).all()) else "image_lr"
+def _order(loss: float) -> float:
+    """The loss; that which is no number is the worst."""
+    return math.inf if math.isnan(loss) else loss
 
 
-def _divergence(descent: Descent, culprit: str, loss: float, iteration: int) -> str:
-    now = {
-        "learning_rate_lr": descent.settings.learning_rate_lr,
-        "image_lr": descent.settings.image_lr,
-        "label_lr": descent.label_lr,
-    }[culprit]
-    what = {
-        "learning_rate_lr": f"the student's step size went out of bounds (loss {loss:g})",
-        "label_lr": "the labels are no longer finite",
-        "image_lr": f"the images or the loss ({loss:g}) are no longer finite",
-    }[culprit]
-    return (
-        f"{descent.name}: in iteration {iteration} {what}. Lower {culprit} (now {now:g}) and start anew. What was "
-        f"learned before is kept: `--resume --set iterations={iteration}` makes a set of it."
-    )
+def _stopped(problem: Problem, last: _State, message: str) -> DistailError:
+    """The error of a run that ran away, once its last good state is kept."""
+    left = "Nothing was learned yet."
+    if last.iteration:
+        problem.checkpoint.save(*last.packed(), now=True)
+        left = f"What was learned before is kept: `--resume --set iterations={last.iteration}` makes a set of it."
+    return DistailError(f"{message}, and start anew with another --out. {left}")

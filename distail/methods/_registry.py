@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import distail.methods
-from distail.config import parse_config
+from distail.config import parse_config, with_own_defaults
 from distail.methods._method import Method
 from distail.plugins import built_in_names, find_class
 
@@ -26,9 +26,10 @@ def find_method(name: str) -> type[Method]:
 
 
 def build_method(name: str, settings: Mapping[str, Any]) -> Method:
-    """A method with these hyper-parameters, the rest at their defaults.
+    """A method with these hyper-parameters, the rest at the method's defaults, also within a group such as `experts`.
 
     Raises:
         DistailError: no such method, an unknown hyper-parameter, or an impossible value.
     """
-    return parse_config(find_method(name), settings, f"method {name}")
+    method = find_method(name)
+    return parse_config(method, with_own_defaults(method, settings), f"method {name}")

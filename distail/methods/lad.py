@@ -121,7 +121,8 @@ class LAD(MatchingSettings, CurriculumSettings, Method):
             train_experts(bank, problem.ground, self.expert_needs())
             images, labels = initial_set(problem, self._label_experts(problem, bank), self.initial_images)
             start = Learned(images, labels, torch.tensor(self.initial_learning_rate, device=images.device))
-            descent = Descent("lad", self.iterations, self, self.label_lr, self.label_momentum)
+            fields = ("steps", "classifier_steps")
+            descent = Descent("lad", self.iterations, self, self.label_lr, self.label_momentum, step_fields=fields)
             learned = descend(problem, descent, start, self._objective(problem, bank))
         return synthetic_of(problem, learned)
 

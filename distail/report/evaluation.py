@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 
 from rich.console import Console, RenderableType
@@ -53,7 +54,7 @@ def evaluation_notes(result: Evaluation, distilled: DistilledSet, recipe: Evalua
     chosen = "last epoch" if recipe.select == "last" else "best epoch on validation images from the training data"
     notes.append(
         f"Each student: {first.epochs} epochs, {chosen}, batch {recipe.train.batch_size}, SGD learning rate "
-        f"{distilled.learning_rate or recipe.train.learning_rate:g}, augmentation {recipe.train.augmentation}, "
+        f"{_learning_rates(result, distilled, recipe)}, augmentation {recipe.train.augmentation}, "
         f"{result.provenance['precision']} on {result.provenance['device']}."
     )
     notes.append(
@@ -76,14 +77,39 @@ def evaluation_notes(result: Evaluation, distilled: DistilledSet, recipe: Evalua
         + (f", teacher {stored.teacher:,}" if stored.teacher else "")
         + f"; together {stored.total:,}."
     )
-    for architecture, scores in result.fairness.items():
-        notes.append(
-            f"{architecture}: {100 * scores.improvement_over_random:+.1f} points over random images, "
-            f"{100 * abs(scores.hard_label_recovery):.1f} points "
-            f"{'below' if scores.hard_label_recovery >= 0 else 'above'} the whole training set, both with hard labels; "
-            f"label-robust score {scores.label_robust_score:.3f} (DD-Ranking, 0 to 1)."
-        )
-    return notes
+    return notes + [_about_fairness(result, architecture) for architecture in result.fairness]
+
+
+def _learning_rates(result: Evaluation, distilled: DistilledSet, recipe: EvaluationRecipe) -> str:
+    """'0.01', or the one that was learned with the set and that of the references."""
+    usual = f"{recipe.train.learning_rate:g}"
+    if distilled.learning_rate is None:
+        return usual
+    learned = f"{distilled.learning_rate:.3g} (learned with the set"
+    return f"{learned}; {usual} on the references)" if len(result.groups) > 1 else f"{learned})"
+
+
+def _about_fairness(result: Evaluation, architecture: str) -> str:
+    """The set beside its references: first as it is meant to be used, then with hard labels all round."""
+    scores = result.fairness[architecture]
+    own, random = result.of("distilled", architecture)[0].labels, result.of("random", architecture)[0].labels
+    best = result.summary("distilled", architecture)["accuracy"]
+    beside = result.summary("random", architecture)["accuracy"]
+    text = (
+        f"{architecture}: distilled with {own} labels {100 * best.mean:.1f}, random images with {random} labels "
+        f"{100 * beside.mean:.1f}, a difference of {100 * (best.mean - beside.mean):+.1f} points"
+    )
+    if best.n > 1 and abs(best.mean - beside.mean) <= math.hypot(best.std, beside.std):
+        text += ", which is no more than their deviations"
+    hard = result.summary("distilled" if own == "hard" else "distilled, hard", architecture)["accuracy"]
+    full = result.summary("full", architecture)["accuracy"]
+    all_hard = [f"distilled {100 * hard.mean:.1f}"] if own != "hard" else []
+    all_hard += [f"random {100 * beside.mean:.1f}"] if own != "hard" and random == "hard" else []
+    all_hard += [f"the whole training set {100 * full.mean:.1f}"]
+    return (
+        f"{text}. With hard labels: {', '.join(all_hard)}. Label-robust score {scores.label_robust_score:.3f} "
+        "(DD-Ranking, 0 to 1)."
+    )
 
 
 def about_two_stages(result: Evaluation) -> list[str]:

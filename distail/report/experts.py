@@ -13,6 +13,8 @@ from rich.text import Text
 from distail.experts.inventory import Kind
 from distail.report.names import one_line
 
+_BY_SETTINGS = "with --set"
+
 
 def experts_table(kinds: Sequence[Kind]) -> Table:
     """One line for each kind of experts on each data set."""
@@ -23,21 +25,31 @@ def experts_table(kinds: Sequence[Kind]) -> Table:
     table.add_column("trained", min_width=len("representation,"))
     table.add_column("experts", min_width=len("100 × 100"))
     table.add_column("size", justify="right", no_wrap=True)
-    table.add_column("for methods")
+    table.add_column("for methods", min_width=len("for methods"))
     for kind in kinds:
         source = one_line(Path(kind.source).name or kind.source)
         counted = sorted(Counter(kind.epochs).items())
         cells = (
-            kind.key[:8],
+            kind.key,
             f"{source} ({kind.data_sha256[:6]}), {kind.preprocessing}",
             kind.architecture,
             f"{kind.kind}, {training_in_words(kind)}",
             ", ".join(f"{count} × {epochs}" for epochs, count in counted) + " epochs",
             f"{kind.num_bytes / 1e6:,.1f} MB",
-            ", ".join(kind.usable_by) or "with --set",
+            ", ".join(kind.usable_by) or _BY_SETTINGS,
         )
         table.add_row(*(Text(cell) for cell in cells))
     return table
+
+
+def experts_note(kinds: Sequence[Kind]) -> tuple[str, ...]:
+    """What stands below the table: a line that explains its words, where they occur."""
+    if all(kind.usable_by for kind in kinds):
+        return ()
+    return (
+        f"{_BY_SETTINGS}: trained with other settings than any method's defaults, such as those of a recipe. Which "
+        "they are stands in about.json in the folder of that key.",
+    )
 
 
 def training_in_words(kind: Kind) -> str:

@@ -119,7 +119,7 @@ def _legend(noted: bool) -> Text:
         f"On a GPU: {_MISSING} (not measured).",
         "experts: all that a recipe needs, trained once for all recipes that need the same.",
         "-cpu: same data and scoring, which takes as long as the row's; far less computing to distil, by",
-        "settings that its note names; not expected to reach what is published.",
+        "settings that its note names; not expected to reach what is published. What some reached: docs/results.md.",
     ]
     lines += ["* has a note, or is published elsewhere."] if noted else []
     lines += ["All notes: distail recipes --json"]

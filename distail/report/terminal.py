@@ -16,6 +16,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from distail.config import Setting
 from distail.data.long_tail import FEW_BELOW, MANY_ABOVE, shot_group
 from distail.report.names import one_line
 
@@ -167,6 +168,17 @@ def methods_table(entries: Iterable[tuple[str, str, str]]) -> Table:
     table.add_column("paper", style="dim")
     for entry in entries:
         table.add_row(*map(_plain, entry))
+    return table
+
+
+def settings_table(settings: Iterable[Setting]) -> Table:
+    """What can be set, with defaults and meaning."""
+    table = _table()
+    table.add_column("setting", no_wrap=True, style="bold")
+    table.add_column("default", max_width=14, overflow="fold")
+    table.add_column("meaning")
+    for setting in settings:
+        table.add_row(*map(_plain, (setting.name, setting.default, setting.meaning)))
     return table
 
 

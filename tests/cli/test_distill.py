@@ -11,7 +11,7 @@ from distail.distilled import load_distilled
 from distail.recipe import load_recipe
 from tests.cli.calling import DM, NETWORK, assert_clear_refusal, call, contents, succeed, write_npz
 from tests.data.sources.builders import pixels, write_folder
-from tests.evaluation.separable import images_of
+from tests.evaluation.separable import NAMES, images_of
 
 FILES = {"manifest.json", "recipe.yaml", "metrics.jsonl", "distilled.safetensors", "images.png"}
 
@@ -127,8 +127,40 @@ def test_resume_returns_a_finished_run_as_it_is(source, tmp_path):
     before = contents(tmp_path)
     assert_clear_refusal(call(*command), "r holds another run", "--resume", "nothing was touched")
     assert contents(tmp_path) == before
-    assert "became 3 images" in succeed(*command, "--resume").out
+    again = succeed(*command, "--resume").out
+    assert "The run in r was finished before; nothing was done." in again
+    assert "became" not in again
+    assert "Next: distail evaluate r" in again
+    more = call(*command, "--set", "iterations=9", "--resume")
+    assert_clear_refusal(
+        more, "The run in r is finished", "only an unfinished run", "(3 there, 9 asked)", "another --out"
+    )
     assert contents(tmp_path) == before
+
+
+def test_an_unfinished_run_says_what_it_made(source, tmp_path):
+    command = ("distill", source, *DM, "--ipc", 1, "--out", "r", "--resume")
+    assert "became 3 images" in succeed(*command).out
+    (tmp_path / "r" / "distilled.safetensors").unlink()
+    assert "became 3 images" in succeed(*command).out
+
+
+@pytest.mark.parametrize("method", ["random", "dm"])
+def test_more_images_than_a_class_has_are_worth_one_line(tmp_path, method):
+    path = write_npz(tmp_path / "one.npz", train=images_of((9, 3, 2), 1), test=images_of((2, 2, 2), 2))
+    flags = DM if method == "dm" else ("--method", method)
+    told = succeed("distill", path, *flags, "--ipc", 3, "--out", "three").err
+    assert f"--ipc 3 is more than these classes have images: {NAMES[2]} (2). Methods that start from real" in told
+    told = succeed("distill", path, *flags, "--ipc", 4, "--out", "four").err
+    assert told.count(f"have images: {NAMES[2]} (2), {NAMES[1]} (3). ") == 1
+    assert "more than" not in succeed("distill", path, *flags, "--ipc", 2, "--out", "two").err
+
+
+def test_few_of_many_small_classes_are_named(tmp_path):
+    many = images_of((9, 1, 2, 1, 1, 1, 1), 1, class_names=tuple("abcdefg"))
+    path = write_npz(tmp_path / "many.npz", images=many)
+    told = succeed("distill", path, "--method", "random", "--ipc", 3, "--out", "r").err
+    assert "have images: b (1), d (1), e (1), f (1), g (1) and 1 more. Methods" in told
 
 
 def test_holdout_sets_test_images_aside(tmp_path):

@@ -101,7 +101,8 @@ def test_readable_references(run):
     shown = succeed("evaluate", run, *QUICK, "--reference", "random", "--reference", "full")
     assert "random images" in shown.out
     assert "whole training set" in shown.out
-    assert "points over random images" in shown.flat
+    assert "random images with hard labels" in shown.flat
+    assert "a difference of" in shown.flat
 
 
 def test_validation_images_come_from_training_data(run):

@@ -81,11 +81,12 @@ def test_training_goes_on_where_it_stopped(source, bank):
 
 def test_machines_can_share_the_work(source, bank):
     second = train(source, "--only", "1", "--experts", "mine")
-    assert f"Trained {NEEDED // 2} epochs; experts 1 of those that lad needs are in mine." in second.flat
+    assert f"Trained {NEEDED // 2} epochs; expert 1 of those that lad needs is in mine." in second.flat
     again = train(source, "--only", "1-1", "--experts", "mine").flat
-    assert again.endswith("Experts 1-1 of those that lad needs were already in mine.")
+    assert again.endswith("Expert 1 of those that lad needs was already in mine.")
     assert {expert for _, expert, _ in snapshots(Path("mine"))} == {1}
-    assert train(source, "--only", "0-5", "--experts", "mine", "--json").json["trained_epochs"] == NEEDED // 2
+    both = train(source, "--only", "0-5", "--experts", "mine").flat  # of which there are two
+    assert f"Trained {NEEDED // 2} epochs; experts 0-1 of those that lad needs are in mine." in both
     found, expected = snapshots(Path("mine")), snapshots(bank)
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
@@ -131,6 +132,27 @@ def test_methods_that_share_experts_are_named_together(source):
         succeed("experts", "train", source, "--for", method, "--arch", NETWORK, *small)
     kinds = succeed("experts", "list", "--json").json["kinds"]
     assert sorted(kind["usable_by"] for kind in kinds) == [["ftd"], ["mtt", "tesla"]]
+
+
+def test_experts_of_other_settings_are_explained(source, bank):
+    assert "with --set" not in succeed("experts", "list", "--experts", bank).out
+    quick = flags({**SMALL, "experts": "{learning_rate: 0.03}", "expert_epochs": 1})
+    succeed("experts", "train", source, "--arch", NETWORK, "--imbalance", 4, *quick)
+    shown = succeed("experts", "list")
+    assert "with --set: trained with other settings than any method's defaults" in shown.flat
+    assert "about.json" in shown.flat
+    for folder in Path("experts").iterdir():
+        assert folder.name in shown.out
+
+
+@pytest.mark.parametrize("place", ["mine", "mine/below"])
+def test_a_file_is_no_bank(source, tmp_path, place):
+    (tmp_path / "mine").write_text("precious")
+    before = contents(tmp_path)
+    for command in (("list",), ("train", source, "--for", "lad")):
+        refused = call("experts", *command, "--experts", place)
+        assert_clear_refusal(refused, f"{place} is no folder of experts", "mine is a file", "--experts")
+    assert contents(tmp_path) == before
 
 
 def test_an_empty_bank_is_no_error_and_stays_empty(tmp_path):

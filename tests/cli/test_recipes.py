@@ -44,7 +44,9 @@ def test_json_holds_every_recipe_whole():
     found = {entry["name"]: entry for entry in outcome.json["recipes"]}
     assert tuple(found) == recipe_names()
     entry = found["lad-cifar10lt-if50-ipc50-cpu"]
-    assert entry["published"] == {"accuracy": 65.8, "std": 0.2, "source": "RLDD (AAAI 2026), table 1"}
+    row = found["lad-cifar10lt-if50-ipc50"]
+    assert row["published"] == {"accuracy": 65.8, "std": 0.2, "source": "RLDD (AAAI 2026), table 1"}
+    assert (row["variant_of"], entry["variant_of"], entry["published"]) == (None, "lad-cifar10lt-if50-ipc50", None)
     assert "imbalance 100" in entry["note"]
     assert "dam: adjusted" in entry["note"]
     assert "adjusted" not in found["lad-cifar10lt-if50-ipc50"]["note"]

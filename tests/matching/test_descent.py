@@ -13,7 +13,9 @@ from distail.errors import DistailError
 from distail.matching import MatchingGradients
 from distail.matching.descent import Descent, Learned, Objective, descend, synthetic_of
 from distail.matching.settings import MatchingSettings
+from distail.methods.lad import LAD
 from distail.problem import Problem, Synthetic
+from tests.evaluation.separable import Said
 from tests.methods.tiny import tiny_problem
 
 SETTINGS = MatchingSettings(
@@ -190,43 +192,149 @@ def test_a_killed_run_goes_on_to_the_same_bits(soft, ema_decay, killed_in):
 @pytest.mark.parametrize(
     ("name", "value", "blamed"),
     [
-        ("images", torch.nan, r"the images or the loss .*Lower image_lr \(now 0\.3\)"),
+        ("images", torch.nan, r"the images went from [\d.]+ to nan.*Lower image_lr \(now 0\.3\),"),
         ("images", torch.inf, r"Lower image_lr"),
-        ("labels", torch.nan, r"the labels.*Lower label_lr \(now 0\.2\)"),
-        ("learning_rate", torch.nan, r"step size.*Lower learning_rate_lr \(now 0\.01\)"),
-        ("learning_rate", 1e3, r"step size.*Lower learning_rate_lr"),
-        ("loss", torch.nan, r"the loss \(nan\).*Lower image_lr"),
-        ("loss", torch.inf, r"the loss \(inf\).*Lower image_lr"),
+        ("images", 1e4, r"the images went from [\d.]+ to \d{4}.*Lower image_lr"),
+        ("labels", torch.nan, r"label logit went from [\d.]+ to nan.*Lower label_lr \(now 0\.2\),"),
+        ("labels", 1e5, r"label logit went from.*Lower label_lr"),
+        ("learning_rate", torch.nan, r"step size went from 0\.5 to nan.*Lower learning_rate_lr \(now 0\.01\),"),
+        ("learning_rate", 1e3, r"step size went from 0\.5 to -.*Lower learning_rate_lr"),
+        ("loss", torch.nan, r"loss is nan, and 1 for .*Lower initial_learning_rate \(now 0\.5\) or steps \(now 80\),"),
+        ("loss", torch.inf, r"loss is inf.*Lower initial_learning_rate"),
     ],
 )
 @pytest.mark.parametrize("lazy", [False, True])
 def test_divergence_is_a_clear_error_that_keeps_the_last_good_state(name, value, blamed, lazy):
     memory = Memory(lazy)
-    with pytest.raises(DistailError, match=rf"fake: in iteration 3 .*{blamed}.*iterations=3"):
+    with pytest.raises(DistailError, match=rf"fake: in iteration 3 .*{blamed}.*another --out.*iterations=3"):
         descend(tiny_problem(checkpoint=memory), DESCENT, start(), poisoned(name, 3, value))
     assert memory.iteration == 3
     kept = descend(tiny_problem(checkpoint=memory), replace(DESCENT, iterations=3), start(), one_term)
     assert bits(kept) == bits(descend(tiny_problem(), replace(DESCENT, iterations=3), start(), one_term))
 
 
-def test_a_step_size_that_has_run_away_is_blamed_for_the_loss():
-    """A loss that is no number spoils every gradient; what came before it decides which step size was too large."""
+def test_where_nothing_was_learned_nothing_is_said_to_be_kept():
+    memory = Memory()
+    with pytest.raises(DistailError, match=r"in iteration 0 .*Lower image_lr.*Nothing was learned yet\.$"):
+        descend(tiny_problem(checkpoint=memory), DESCENT, start(), poisoned("images", 0))
+    assert memory.state is None
+
+
+def test_the_failing_iteration_is_logged():
+    rows: list[dict[str, float]] = []
+    problem = tiny_problem(log=lambda step, **figures: rows.append({"step": step, **figures}))
+    with pytest.raises(DistailError, match=r"matching loss of 0\.25"):
+        descend(problem, DESCENT, start(), scripted(0.25, images=1e5))
+    assert [(row["step"], row["loss"]) for row in rows] == [(0, 0.25)]
+
+
+def scripted(*losses: float, rate: float = 0.0, images: float = 0.0, labels: float = 0.0) -> Objective:
+    """Given losses, the last one forever, and gradients of one value everywhere that are multiplied by the loss."""
 
     def objective(learned: Learned, iteration: int) -> Sequence[tuple[float, MatchingGradients]]:
-        [(_, term)] = one_term(learned, iteration)
-        if iteration == 2:
-            term = MatchingGradients(torch.nan, term.images * torch.nan, None, term.learning_rate * torch.nan)
-        return [(1.0, replace(term, learning_rate=torch.tensor(-1e4) if iteration == 1 else term.learning_rate))]
+        loss = losses[min(iteration, len(losses) - 1)]
+        soft = None if learned.labels is None else torch.full_like(learned.labels, loss * labels)
+        pixels = torch.full_like(learned.images, loss * images)
+        return [(1.0, MatchingGradients(loss, pixels, soft, torch.tensor(loss * rate)))]
 
-    with pytest.raises(DistailError, match=r"in iteration 2 .*Lower learning_rate_lr"):
-        descend(tiny_problem(), DESCENT, start(soft=False), objective)
-    with pytest.raises(DistailError, match=r"in iteration 2 .*Lower image_lr"):
-        descend(
-            tiny_problem(),
-            replace(DESCENT, settings=SETTINGS.model_copy(update={"learning_rate_lr": 0.0})),
-            start(soft=False),
-            objective,
-        )
+    return objective
+
+
+OVERSHOOTS = r"Lower initial_learning_rate \(now 0\.5\) or steps \(now 80\)"
+
+
+@pytest.mark.parametrize(
+    ("objective", "blamed"),
+    [
+        # The first loss is enormous, and with it all gradients.
+        (scripted(2e8, rate=1.0), rf"iteration 0 the student overshot: the matching loss is 2e\+08.*{OVERSHOOTS}"),
+        (scripted(2e8, rate=1.0, images=1.0, labels=1.0), rf"iteration 0 .*{OVERSHOOTS}"),
+        (scripted(5.0, rate=20.0), rf"iteration 0 .*{OVERSHOOTS}"),
+        # The loss is sound, but its gradients are multiplied by too much.
+        (
+            scripted(0.9, images=1e6, labels=1e6),
+            r"iteration 0 .*Lower image_lr \(.*\) and label_lr \(",
+        ),
+        (scripted(0.9, rate=100.0), r"iteration 0 .*Lower learning_rate_lr"),
+        (scripted(1.3, images=1e6), r"iteration 0 .*Lower image_lr \(now 0\.3\),"),
+        # Something grew before the loss rose.
+        (scripted(0.9, 0.8, 1e6, images=100.0, rate=1.0), r"iteration 2 .*images went.*Lower image_lr \(now 0\.3\),"),
+        (
+            scripted(0.9, torch.nan, rate=-1e3),
+            r"iteration 1 .*step size went from 0\.5 to 9\.5.*Lower learning_rate_lr",
+        ),
+        (scripted(0.9, torch.nan, labels=-700.0), r"iteration 1 .*Lower label_lr \(now 0\.2\),"),
+        (
+            scripted(0.9, torch.inf, images=50.0, rate=-1e3),
+            r"iteration 1 .*Lower learning_rate_lr \(.*\) and image_lr \(",
+        ),
+        # Nothing has: a student that overshoots from an unlucky start.
+        (scripted(0.9, 0.8, 1e6, rate=1.0), rf"iteration 2 .*{OVERSHOOTS}.*What was learned before is kept"),
+    ],
+)
+def test_what_changed_is_blamed(objective, blamed):
+    with pytest.raises(DistailError, match=blamed):
+        descend(tiny_problem(), DESCENT, start(), objective)
+
+
+def test_hard_labels_are_not_blamed():
+    with pytest.raises(DistailError, match=r"iteration 0 .*Lower image_lr \(now 0\.3\), and"):
+        descend(tiny_problem(), DESCENT, start(soft=False), scripted(0.9, images=1e6, labels=1e6))
+
+
+def test_the_steps_of_the_worse_loss_are_named():
+    settings = LAD(initial_learning_rate=0.5)
+    descent = replace(DESCENT, settings=settings, step_fields=("steps", "classifier_steps"))
+
+    def objective(learned: Learned, iteration: int) -> Sequence[tuple[float, MatchingGradients]]:
+        [(_, calm)] = scripted(0.5)(learned, iteration)
+        return [(0.5, calm), (1.0, replace(calm, loss=torch.nan))]
+
+    with pytest.raises(DistailError, match=r"and 1\.5 for one that never moved.* or classifier_steps \(now 80\)"):
+        descend(tiny_problem(), descent, start(), objective)
+
+
+def test_images_and_labels_may_grow_manyfold():
+    """What no sane run does yet, and what a set that begins black or unlabelled must be free to do."""
+    memory = Memory()
+    grown = descend(
+        tiny_problem(checkpoint=memory), replace(DESCENT, iterations=1), start(), scripted(0.9, images=400.0)
+    )
+    assert float(grown.images.abs().max()) > 100
+    dark = Learned(torch.zeros(6, 3, 8, 8), torch.zeros(6, 3), torch.tensor(0.5))
+    descend(tiny_problem(), replace(DESCENT, iterations=1), dark, scripted(0.9, images=300.0, labels=4000.0))
+    with pytest.raises(DistailError, match=r"images went from 0 to 1\d\d, "):
+        descend(tiny_problem(), replace(DESCENT, iterations=1), dark, scripted(0.9, images=400.0))
+
+
+@pytest.mark.parametrize(
+    ("losses", "weight", "warned"),
+    [
+        ([45.0] * 12, 1.0, "starts at 45; a student that never moved has 1, and losses should fall below that"),
+        ([45.0] * 12, 2.0, "starts at 90; a student that never moved has 2,"),
+        ([40.0, 45.0, 41.0], 1.0, "starts at 42"),  # fewer than are judged otherwise
+        ([40.0 * 0.8**number for number in range(12)], 1.0, None),
+        ([1.4, 1.6] * 6, 1.0, None),
+        ([0.9] * 10 + [50.0] * 10, 1.0, None),
+    ],
+)
+def test_losses_that_begin_too_high_are_worth_one_line(losses, weight, warned):
+    said = Said()
+    scaled = scripted(*losses)
+    descent = replace(DESCENT, iterations=len(losses))
+    objective: Objective = lambda learned, iteration: [(weight, scaled(learned, iteration)[0][1])]  # noqa: E731
+    descend(tiny_problem(progress=said), descent, start(), objective)
+    assert len(said.messages) == (warned is not None)
+    if warned:
+        assert warned in said.messages[0]
+        assert "Lower initial_learning_rate (now 0.5) or steps (now 80)." in said.messages[0]
+
+
+def test_a_run_that_is_taken_up_is_not_warned_again():
+    memory, said = Memory(), Said()
+    descend(tiny_problem(checkpoint=memory), replace(DESCENT, iterations=2), start(), scripted(45.0))
+    descend(tiny_problem(checkpoint=memory, progress=said), replace(DESCENT, iterations=40), start(), scripted(45.0))
+    assert said.messages == []
 
 
 def test_a_step_size_of_zero_keeps_the_rate():
