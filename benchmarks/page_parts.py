@@ -14,8 +14,10 @@ def results() -> dict[str, Any]:
 
 
 def percent(value: dict[str, float] | None) -> str:
-    """'47.5 ± 0.2' of a summary of fractions, or a dash."""
-    return "–" if value is None else f"{100 * value['mean']:.1f} ± {100 * value['std']:.1f}"
+    """'47.5 ± 0.2' of a summary of fractions, '47.5' where there is one value, or a dash."""
+    if value is None:
+        return "–"
+    return f"{100 * value['mean']:.1f}" + (f" ± {100 * value['std']:.1f}" if value["n"] > 1 else "")
 
 
 def table(heads: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
