@@ -41,6 +41,7 @@ def main() -> None:
         images=make_long_tailed(load(source), arguments.imbalance, arguments.head).images,
         test=load_test(source),
         precision=arguments.precision,
+        networks=arguments.networks,
         progress=PlainProgress(),
     ).evaluation
     first, facts = result.students[0], result.provenance
@@ -84,6 +85,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, help="the baseline's own number, 200, when omitted")
     parser.add_argument("--precision", default="auto")
+    parser.add_argument(
+        "--networks", type=Path, default=Path("runs/benchmarks/networks"), help="where networks are kept"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the result")
     arguments = parser.parse_args()
     arguments.name = arguments.name or arguments.method

@@ -125,6 +125,7 @@ def _scored(
         training=train,
         grouping=grouping,
         precision=arguments.precision,
+        networks=arguments.networks,
         progress=PlainProgress(),
     )
 
@@ -196,6 +197,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--group-epochs", type=int, default=50, help="of networks on the full data")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks"))
+    parser.add_argument(
+        "--networks", type=Path, default=Path("runs/benchmarks/networks"), help="where networks are kept"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the result")
     arguments = parser.parse_args()
     arguments.name = arguments.name or f"{Path(arguments.set_or_method).name}-{arguments.head}"

@@ -112,7 +112,7 @@ def write_tensors(path: Path, content: TensorFile) -> None:
         "version": str(FORMAT_VERSION),
         "kind": content.kind,
         "header": header,
-        "sha256": _digest(tensors, content.kind + header),
+        "sha256": tensors_digest(tensors, content.kind + header),
     }
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, metadata=metadata)
@@ -159,7 +159,7 @@ def _verified(path: Path, kind: str, metadata: Mapping[str, str], tensors: dict[
         )
     if metadata.get("kind") != kind:
         raise DistailError(f"{path} holds a {metadata.get('kind')}, but a {kind} is needed here. Pass the other file.")
-    if metadata.get("sha256") != _digest(tensors, kind + metadata["header"]):
+    if metadata.get("sha256") != tensors_digest(tensors, kind + metadata["header"]):
         raise DistailError(
             f"{path} has been altered since it was written: its content does not match its checksum. "
             "Use an untouched copy, or make it again."
@@ -178,7 +178,8 @@ def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return apart
 
 
-def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+def tensors_digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    """SHA-256 over tensors on the CPU, with their names, types and shapes, and a text."""
     digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         tensor = tensors[name]

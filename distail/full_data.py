@@ -8,6 +8,7 @@ from distail.data.image_set import ImageSet
 from distail.errors import DistailError
 from distail.evaluation.baseline import BaselineResult, BaselineScoring, evaluate_baseline
 from distail.evaluation.recipe import BaselineRecipe
+from distail.learn.kept import KeptNetworks
 from distail.progress import Progress, SilentProgress
 from distail.recipe import DataRecipe
 from distail.runtime import DeviceName, PrecisionName, resolve_runtime
@@ -24,6 +25,7 @@ def run_baseline(
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
     progress: Progress | None = None,
+    networks: str | Path | None = None,
 ) -> BaselineResult:
     """Trains networks on all the long-tailed images, and scores them.
 
@@ -32,6 +34,7 @@ def run_baseline(
         recipe: which baseline, and how.
         images: what `data` names, where it is in memory.
         test: held-out images; the test split of the source, or what `data` sets aside of it, when omitted.
+        networks: folder in which plainly trained networks are kept, for other baselines to begin with.
 
     Raises:
         DistailError: bad input of any kind; the message says what to do.
@@ -53,5 +56,6 @@ def run_baseline(
             source_hash=training.source_hash,
             runtime=resolve_runtime(device, precision),
             progress=progress,
+            kept=KeptNetworks(Path(networks)) if networks else None,
         )
     )

@@ -14,6 +14,7 @@ from distail.evaluation.protocol import Scoring, evaluate
 from distail.evaluation.recipe import EvaluationRecipe
 from distail.evaluation.result import Evaluation
 from distail.groups.grouping import Grouping, load_grouping
+from distail.learn.kept import KeptNetworks
 from distail.learn.student import Classroom
 from distail.models.saved import load_network
 from distail.progress import Progress, SilentProgress
@@ -137,6 +138,7 @@ def score(
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
     progress: Progress | None = None,
+    networks: str | Path | None = None,
 ) -> Evaluation:
     """Scores a distilled set.
 
@@ -144,6 +146,7 @@ def score(
         test: held-out images; the test split of the set's own source when omitted.
         training: the long-tailed data; read from the set's own source when omitted, and only where needed.
         grouping: which two stages go by; that of the recipe's file, or else one found, when omitted.
+        networks: folder in which trained networks are kept; those that are there are not trained again.
 
     Raises:
         DistailError: bad input of any kind; the message says what to do.
@@ -170,6 +173,7 @@ def score(
             grouping=grouping,
             runtime=resolve_runtime(device, precision),
             progress=progress,
+            kept=KeptNetworks(Path(networks)) if networks else None,
         )
     )
 

@@ -32,6 +32,7 @@ def baseline(
     train: Mapping[str, Any] = MappingProxyType({}),
     preprocessing: str = "normalize",
     save: str | Path | None = None,
+    networks: str | Path | None = None,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
     progress: Progress | None = None,
@@ -50,6 +51,7 @@ def baseline(
         epochs: passes over the images; the baseline's own number when omitted.
         train: what else differs from how the baseline trains networks, such as {"batch_size": 32}.
         save: file for the network of seed 0, which can serve as a teacher.
+        networks: folder in which plainly trained networks are kept, for other baselines to begin with.
         progress: how to report; silent when omitted.
         settings: hyper-parameters of the baseline, such as tau=1.
 
@@ -73,6 +75,7 @@ def baseline(
         test=test,
         device=device,
         precision=precision,
+        networks=networks,
         progress=progress,
     )
     if save is not None:

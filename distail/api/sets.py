@@ -94,6 +94,7 @@ def evaluate(
     grouping: Grouping | None = None,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
+    networks: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Trains students on a distilled set and tests them on held-out images.
@@ -113,6 +114,7 @@ def evaluate(
         select: score the 'last' epoch, or the best on 'validation' images from the training data.
         two_stage: whether networks that decide for a group of classes first are rows too, and how they are trained.
         grouping: the groups that these decide between; found on the long-tailed images when omitted.
+        networks: folder in which trained networks are kept, so that an interrupted evaluation goes on where it was.
 
     Raises:
         DistailError: bad input of any kind; the message says what to do.
@@ -141,5 +143,6 @@ def evaluate(
         grouping=grouping,
         device=device,
         precision=precision,
+        networks=networks,
         progress=progress,
     )

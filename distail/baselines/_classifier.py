@@ -67,7 +67,8 @@ def fit_by_tau(task: Task, tau: float | None, refit: bool, change: Change) -> Fi
         tau = best_tau(task, fitted.saved, change)
         chosen = {"tau": tau}
         if refit:
-            fitted = train_whole(task.on_everything)
+            first, fitted = fitted, train_whole(task.on_everything)
+            fitted = replace(fitted, reused_seconds=first.reused_seconds + fitted.reused_seconds)
     change(fitted.saved.network.classifier, tau)
     return replace(fitted, chosen=chosen)
 

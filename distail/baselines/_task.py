@@ -9,6 +9,7 @@ from distail.data.holdout import hold_out
 from distail.data.image_set import ImageSet
 from distail.data.preprocess import Preprocessing, PreprocessingKind, fit_preprocessing
 from distail.errors import DistailError
+from distail.learn.kept import KeptNetworks
 from distail.learn.student import Classroom, train_student
 from distail.models.saved import SavedNetwork
 from distail.progress import Progress, SilentProgress
@@ -32,6 +33,7 @@ class Task:
         recipe: how the network is trained.
         seed: the source of all randomness.
         preprocessing_kind: fitted on `train`.
+        kept: where plainly trained networks are kept and taken from, so that baselines that begin with one share it.
     """
 
     everything: ImageSet
@@ -43,6 +45,7 @@ class Task:
     preprocessing_kind: PreprocessingKind = "normalize"
     runtime: Runtime = field(default_factory=Runtime)
     progress: Progress = field(default_factory=SilentProgress)
+    kept: KeptNetworks | None = None
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
@@ -75,12 +78,14 @@ class Fitted:
         history: how training went, both stages one after the other.
         num_images: images that it learned from.
         chosen: settings that were chosen on validation images, by name.
+        reused_seconds: that networks took to train which were taken from the kept ones.
     """
 
     saved: SavedNetwork
     history: History
     num_images: int
     chosen: dict[str, float] = field(default_factory=dict)
+    reused_seconds: float = 0.0
 
 
 def with_validation(task: Task) -> Task:
@@ -113,8 +118,10 @@ def train_whole(task: Task, technique: Technique = PLAIN, architecture: str | No
         task.runtime,
         progress=task.progress,
         technique=technique,
+        kept=task.kept,
     )
-    return Fitted(student.saved, student.history, len(task.train))
+    reused = student.seconds if student.reused else 0.0
+    return Fitted(student.saved, student.history, len(task.train), reused_seconds=reused)
 
 
 def train_classifier(task: Task, fitted: Fitted, recipe: TrainRecipe, technique: Technique) -> Fitted:

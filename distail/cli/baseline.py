@@ -31,6 +31,7 @@ def baseline(
     schedule: Literal["step", "cosine", "constant"] | None = None,
     augmentation: str | None = None,
     preprocessing: Literal["none", "normalize", "zca"] = "normalize",
+    networks: Path | None = None,
     save: Path | None = None,
     out: Path | None = None,
     compute: Compute = Compute(),
@@ -70,6 +71,8 @@ def baseline(
         DSA operations joined by '_', or 'none'; crop_flip when omitted.
     preprocessing
         Fitted on the training images and stored with the network.
+    networks
+        Folder to keep plainly trained networks in, with which many methods begin; those there are not trained again.
     save
         File for the network of seed 0 (.safetensors), which `distail evaluate --teacher` takes.
     out
@@ -96,7 +99,13 @@ def baseline(
     if save:
         require_free(save)
     result = run_baseline(
-        data, recipe, test=test, device=compute.device, precision=compute.precision, progress=output.progress()
+        data,
+        recipe,
+        test=test,
+        device=compute.device,
+        precision=compute.precision,
+        networks=networks,
+        progress=output.progress(),
     )
     parts: list[RenderableType] = [*evaluation_tables(result.evaluation), *baseline_notes(result.evaluation)]
     if out:

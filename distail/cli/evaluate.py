@@ -33,6 +33,7 @@ def evaluate(
     train: str | None = None,
     imbalance: float | None = None,
     like: Path | None = None,
+    networks: Path | None = None,
     out: Path | None = None,
     stages: TwoStageFlags = TwoStageFlags(),
     compute: Compute = Compute(),
@@ -74,6 +75,8 @@ def evaluate(
         Long tail of --train, as when distilling.
     like
         Run or set that an exported set came from; its preprocessing is used.
+    networks
+        Folder to keep trained students in; those that are there are not trained again, such as after a crash.
     out
         File for the result as JSON; in the run folder when omitted.
     """
@@ -108,6 +111,7 @@ def evaluate(
         training=training,
         device=compute.device,
         precision=compute.precision,
+        networks=networks,
         progress=progress,
     )
     folder = Path(target) if (Path(target) / "manifest.json").exists() else None

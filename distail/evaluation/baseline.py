@@ -21,6 +21,7 @@ from distail.evaluation.apart import count_leaked, describe_test, require_apart
 from distail.evaluation.metrics import score_logits
 from distail.evaluation.recipe import BaselineRecipe
 from distail.evaluation.result import Evaluation, StudentScore
+from distail.learn.kept import KeptNetworks
 from distail.models.architecture import check_architecture
 from distail.models.saved import SavedNetwork
 from distail.progress import Progress, SilentProgress
@@ -38,6 +39,7 @@ class BaselineScoring:
         test: held-out images of the same classes.
         recipe: which baseline, and how.
         source_hash: content hash of what `train` was taken from, which the test data must not have.
+        kept: where plainly trained networks are kept and taken from; every network is trained when None.
     """
 
     train: ImageSet
@@ -46,6 +48,7 @@ class BaselineScoring:
     source_hash: str | None = None
     runtime: Runtime = field(default_factory=Runtime)
     progress: Progress = field(default_factory=SilentProgress)
+    kept: KeptNetworks | None = None
 
     def __post_init__(self) -> None:
         self.train.require_no_empty_class()
@@ -89,7 +92,8 @@ def evaluate_baseline(scoring: BaselineScoring) -> BaselineResult:
     for seed in range(recipe.seeds):
         begun = time.perf_counter()
         fitted.append(baseline.fit(_task(scoring, baseline, how, seed)))
-        students.append(_score(scoring, fitted[-1], how, seed, time.perf_counter() - begun))
+        seconds = time.perf_counter() - begun + fitted[-1].reused_seconds
+        students.append(_score(scoring, fitted[-1], how, seed, seconds))
         accuracy = students[-1].scores.balanced_accuracy
         scoring.progress.say(f"{recipe.method}, seed {seed}: balanced accuracy {accuracy:.1%}")
     evaluation = Evaluation(
@@ -123,6 +127,7 @@ def _task(scoring: BaselineScoring, baseline: Baseline, how: TrainRecipe, seed: 
         preprocessing_kind=scoring.recipe.preprocessing,
         runtime=scoring.runtime,
         progress=scoring.progress,
+        kept=scoring.kept,
     )
     return with_validation(task) if baseline.needs_validation else task
 

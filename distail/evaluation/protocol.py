@@ -5,7 +5,6 @@ The test set is touched in one place, after training has ended. Epochs are selec
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,6 +21,7 @@ from distail.evaluation.two_stages import TWO_STAGE, score_two_stages
 from distail.groups.grouping import Grouping
 from distail.groups.settings import TwoStageRecipe
 from distail.groups.two_stage_training import TwoStageLessons, require_two_stages, two_stage_grouping
+from distail.learn.kept import KeptNetworks
 from distail.learn.labels import effective_protocol, require_teacher
 from distail.learn.student import Classroom, train_student
 from distail.models.saved import SavedNetwork
@@ -46,6 +46,7 @@ class Scoring:
         train: the long-tailed images that were distilled; needed by references, validation and two stages only.
         teacher: the network that labels views, under the protocol 'teacher'.
         grouping: which two stages go by; found on the training images when None.
+        kept: where trained networks are kept and taken from; every network is trained when None.
     """
 
     distilled: DistilledSet
@@ -56,6 +57,7 @@ class Scoring:
     runtime: Runtime = field(default_factory=Runtime)
     progress: Progress = field(default_factory=SilentProgress)
     grouping: Grouping | None = None
+    kept: KeptNetworks | None = None
 
     def __post_init__(self) -> None:
         require_teacher(self.recipe.labels, self.teacher)
@@ -140,7 +142,6 @@ def evaluate(scoring: Scoring) -> Evaluation:
 def _score_student(scoring: Scoring, subject: str, architecture: str, seed: int) -> StudentScore:
     recipe, labels = _training(scoring, subject)
     classroom = _classroom(scoring, subject, labels, seed)
-    begun = time.perf_counter()
     student = train_student(
         classroom,
         architecture,
@@ -149,8 +150,8 @@ def _score_student(scoring: Scoring, subject: str, architecture: str, seed: int)
         scoring.runtime,
         progress=scoring.progress,
         selection=_selection(scoring, classroom, recipe, seed),
+        kept=scoring.kept,
     )
-    seconds = time.perf_counter() - begun
     with scoring.runtime.autocast():
         logits = student.saved.predict_logits(scoring.test.images).float().cpu()
     return StudentScore(
@@ -161,7 +162,7 @@ def _score_student(scoring: Scoring, subject: str, architecture: str, seed: int)
         num_images=len(classroom.data),
         epochs=recipe.num_epochs,
         kept_epoch=student.history.kept_epoch,
-        train_seconds=seconds,
+        train_seconds=student.seconds,
         scores=score_logits(logits, scoring.test.labels, scoring.train_counts),
     )
 
@@ -230,6 +231,7 @@ def _lessons(scoring: Scoring, recipe: TwoStageRecipe) -> TwoStageLessons:
         teacher=scoring.teacher,
         runtime=scoring.runtime,
         progress=scoring.progress,
+        kept=scoring.kept,
     )
 
 

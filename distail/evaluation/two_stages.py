@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import get_args
 
 from distail.data.image_set import ImageSet
@@ -37,9 +36,7 @@ def score_two_stages(
     Raises:
         DistailError: training diverges.
     """
-    begun = time.perf_counter()
     trained = train_two_stages(lessons, grouping, architecture, seed)
-    seconds = time.perf_counter() - begun
     with lessons.runtime.autocast():
         decisions = trained.saved.decide(test.images).on_cpu()
     return [
@@ -51,7 +48,7 @@ def score_two_stages(
             num_images=sum(stage.num_images for stage in trained.stages),
             epochs=trained.stages[0].epochs,
             kept_epoch=trained.stages[0].kept_epoch,
-            train_seconds=seconds,
+            train_seconds=trained.seconds,
             scores=score_logits(decisions.routed(routing), test.labels, train_counts),
             group_accuracy=decisions.group_accuracy(test.labels),
             stages=trained.stages,

@@ -24,6 +24,7 @@ from distail.groups.grouping import Grouping
 from distail.groups.settings import TwoStageRecipe
 from distail.groups.stages import Stage, StageTraining, class_stages, group_stage
 from distail.groups.two_stage import SavedTwoStage, TwoStage, require_several_groups
+from distail.learn.kept import KeptNetworks
 from distail.learn.labels import TeacherTrainingSet, labelled_training_set
 from distail.learn.student import Classroom, Student, train_student
 from distail.models.saved import SavedNetwork
@@ -46,6 +47,7 @@ class TwoStageLessons:
         images: the long-tailed images; needed where the recipe says so.
         held_out: images by which epochs are chosen; the last ones are kept when None.
         teacher: labels distilled images under the protocol 'teacher'.
+        kept: where trained networks are kept and taken from; every network is trained when None.
 
     Raises:
         DistailError: images are needed and not there, have other classes, sizes or an empty class; or the distilled set
@@ -61,6 +63,7 @@ class TwoStageLessons:
     teacher: SavedNetwork | None = None
     runtime: Runtime = field(default_factory=Runtime)
     progress: Progress = field(default_factory=SilentProgress)
+    kept: KeptNetworks | None = None
 
     def __post_init__(self) -> None:
         require_distilled_classes(self.distilled, self.recipe)
@@ -70,10 +73,11 @@ class TwoStageLessons:
 
 @dataclass(frozen=True, eq=False)
 class TrainedTwoStages:
-    """A two-stage classifier, and how its stages were trained, the group stage first."""
+    """A two-stage classifier, how its stages were trained, the group stage first, and the seconds that took."""
 
     saved: SavedTwoStage
     stages: tuple[StageTraining, ...]
+    seconds: float
 
 
 def require_two_stages(
@@ -167,13 +171,13 @@ def train_two_stages(lessons: TwoStageLessons, grouping: Grouping, architecture:
     """
     grouping.require_for(lessons.distilled.class_names, "the distilled set")
     require_several_groups(grouping)
-    trained: list[StageTraining] = []
+    trained: list[tuple[StageTraining, Student]] = []
 
     def student(stage: Stage | None, data: str) -> SavedNetwork | None:
         if stage is None:
             return None
-        learned = _train_stage(lessons, stage, data, architecture, seed, trained)
-        return learned.saved
+        trained.append(_train_stage(lessons, stage, data, architecture, seed))
+        return trained[-1][1].saved
 
     group = student(group_stage(grouping), lessons.recipe.group_data)
     assert group is not None
@@ -184,20 +188,20 @@ def train_two_stages(lessons: TwoStageLessons, grouping: Grouping, architecture:
         "train": lessons.train.model_dump(mode="json"),
         "labels": lessons.labels,
         "seed": seed,
-        "stages": [vars(one) for one in trained],
+        "stages": [vars(stage) for stage, _ in trained],
         "data_sha256": lessons.images.content_hash if lessons.images else None,
         "set": lessons.distilled.provenance,
     }
     architectures = tuple(one.architecture if one else None for one in classes)
     preprocessing = lessons.distilled.preprocessing
     saved = SavedTwoStage(model.eval(), group.architecture, architectures, preprocessing, provenance)
-    return TrainedTwoStages(saved, tuple(trained))
+    seconds = sum(student.seconds for _, student in trained)
+    return TrainedTwoStages(saved, tuple(stage for stage, _ in trained), seconds)
 
 
 def _train_stage(
-    lessons: TwoStageLessons, stage: Stage, data: str, architecture: str, seed: int, trained: list[StageTraining]
-) -> Student:
-    """One network; what it took is added to `trained`."""
+    lessons: TwoStageLessons, stage: Stage, data: str, architecture: str, seed: int
+) -> tuple[StageTraining, Student]:
     full = data == "full"
     classroom = _full_classroom(lessons, stage) if full else _distilled_classroom(lessons, stage)
     recipe = lessons.recipe.train_recipe() if full else lessons.train
@@ -212,10 +216,11 @@ def _train_stage(
         # A group whose classes have one image each holds none out; its last epoch is kept.
         selection=selection_on(held_out, classroom.preprocessing, recipe, lessons.runtime) if held_out else None,
         title=f"training {architecture}, {stage.title}, seed {seed}",
+        kept=lessons.kept,
     )
     kept = learned.history.kept_epoch
-    trained.append(StageTraining(stage.title, data, len(classroom.data), recipe.num_epochs, kept))
-    return learned
+    training = StageTraining(stage.title, data, len(classroom.data), recipe.num_epochs, kept)
+    return training, learned
 
 
 def _full_classroom(lessons: TwoStageLessons, stage: Stage) -> Classroom:

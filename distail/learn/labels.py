@@ -5,6 +5,7 @@ Numbers under different protocols are never comparable, so the protocol is named
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from distail.artifact import tensors_digest
 from distail.data.image_set import require_same_classes
 from distail.data.preprocess import Preprocessing
 from distail.distilled import DistilledSet
@@ -57,6 +59,17 @@ class TeacherTrainingSet:
         with self.runtime.autocast():
             logits = self.teacher.network(views).float()
         return (self.asked(logits) if self.asked else logits).softmax(dim=1)
+
+    def digest(self) -> str | None:
+        """SHA-256 of images, preprocessing and teacher; None where another question is asked than the teacher's."""
+        if self.asked is not None:
+            return None
+        teacher = {f"teacher.{name}": value.cpu() for name, value in self.teacher.network.state_dict().items()}
+        tensors = {"images": self.all_images.cpu(), **teacher}
+        for name, preprocessing in (("own", self.preprocessing), ("its", self.teacher.preprocessing)):
+            tensors |= {f"{name}.{key}": value for key, value in preprocessing.to_tensors().items()}
+        headers = [self.preprocessing.header(), self.teacher.preprocessing.header()]
+        return tensors_digest(tensors, json.dumps(["teacher", self.teacher.architecture, *headers]))
 
 
 def effective_protocol(distilled: DistilledSet, labels: LabelProtocol) -> LabelProtocol:

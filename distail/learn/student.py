@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from typing import Any
 
 from distail.data.image_set import ImageSet
 from distail.data.preprocess import Preprocessing
 from distail.distilled import DistilledSet
+from distail.learn.kept import KeptNetworks, training_key
 from distail.learn.labels import labelled_training_set
 from distail.models import build_network
 from distail.models.saved import SavedNetwork
@@ -22,10 +24,17 @@ from distail.training.training_set import RealTrainingSet, TrainingSet
 
 @dataclass(frozen=True, eq=False)
 class Student:
-    """A trained network and how its training went."""
+    """A trained network and how its training went.
+
+    Attributes:
+        seconds: that training took, now or when the network was kept.
+        reused: whether it was trained earlier and taken from the kept ones.
+    """
 
     saved: SavedNetwork
     history: History
+    seconds: float
+    reused: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +73,13 @@ def train_student(
     technique: Technique = PLAIN,
     title: str | None = None,
     provenance: dict[str, Any] | None = None,
+    kept: KeptNetworks | None = None,
 ) -> Student:
     """Trains a new network; a learning rate learned with the set replaces the recipe's.
+
+    Args:
+        kept: where the network is taken from if it is there, and kept if not. A technique or a selection of one's own
+            cannot be told from another, so with them every network is trained.
 
     Raises:
         DistailError: the architecture is unknown, or training diverges.
@@ -73,6 +87,17 @@ def train_student(
     if classroom.learning_rate is not None:
         recipe = recipe.model_copy(update={"learning_rate": classroom.learning_rate})
     shape = classroom.data.image_shape
+    plain = technique is PLAIN and selection is None
+    key = training_key(classroom.data, architecture, recipe, seed, runtime) if kept and plain else None
+    origin = {"recipe": recipe.model_dump(), "seed": seed, **(provenance or {})}
+    if kept and key and (found := kept.find(key)):
+        saved, history, seconds = found
+        saved = replace(
+            saved, class_names=classroom.class_names, preprocessing=classroom.preprocessing, provenance=origin
+        )
+        saved.network.to(runtime.device)
+        return Student(saved, history, seconds, reused=True)
+    begun = time.perf_counter()
     network = build_network(architecture, shape, classroom.data.num_classes, derive_seed(seed, "student"))
     history = train_network(
         network,
@@ -85,12 +110,15 @@ def train_student(
         technique=technique,
         title=title or f"training {architecture}, seed {seed}",
     )
+    seconds = time.perf_counter() - begun
     saved = SavedNetwork(
         network=network,
         architecture=architecture,
         image_shape=shape,
         class_names=classroom.class_names,
         preprocessing=classroom.preprocessing,
-        provenance={"recipe": recipe.model_dump(), "seed": seed, **(provenance or {})},
+        provenance=origin,
     )
-    return Student(saved, history)
+    if kept and key:
+        kept.keep(key, saved, history, seconds)
+    return Student(saved, history, seconds)

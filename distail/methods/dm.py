@@ -8,7 +8,7 @@ faster; with batch norm the classes may have unequal batch sizes, where the rele
 Published for balanced CIFAR-10, ConvNet-3, IPC 1/10/50: 26.0/48.9/63.0. No long-tailed number is published.
 """
 
-import math
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -17,11 +17,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from distail.data.augment import DSA
-from distail.errors import DistailError
 from distail.methods._method import Method
 from distail.models import Network
 from distail.models.embedding import wide
 from distail.problem import Load, Problem, Synthetic, Work
+from distail.synthetic.image_state import ImageState, divergence
 from distail.synthetic.selection import class_major_labels, random_choice, select_real_images
 
 _CHUNK = 256
@@ -58,28 +58,24 @@ class DM(Method):
         """Starts from random real images and descends.
 
         Raises:
-            DistailError: the loss is no longer finite, or the augmentation is unknown.
+            DistailError: the loss or the images are no longer finite, or the augmentation is unknown. The last good
+                state is in the checkpoint.
         """
         start = select_real_images(problem, random_choice(problem))
-        images = start.images.to(problem.runtime.device).clone()
-        velocity = torch.zeros_like(images)
-        done = 0
-        if saved := problem.checkpoint.load():
-            images, velocity = (saved[0][name].to(images.device) for name in ("images", "velocity"))
-            done = int(saved[1]["iteration"])
-        with problem.progress.task("dm", self.iterations, done) as advance:
-            for iteration in range(done, self.iterations):
-                loss, gradient = self._gradient(problem, images, iteration)
-                if not math.isfinite(loss):
-                    raise DistailError(
-                        f"dm: the loss became {loss} in iteration {iteration}. Lower image_lr (now {self.image_lr:g})."
-                    )
-                velocity = self.momentum * velocity + gradient
-                images = images - self.image_lr * velocity
+        state = ImageState.resumed(problem, start.images)
+        with problem.progress.task("dm", self.iterations, state.iteration) as advance:
+            while state.iteration < self.iterations:
+                iteration = state.iteration
+                loss, gradient = self._gradient(problem, state.images, iteration)
+                after = state.moved(gradient, self.image_lr, self.momentum)
+                if not after.is_finite(loss):
+                    problem.checkpoint.save(*state.packed(), now=True)
+                    raise divergence("dm", loss, iteration, self.image_lr)
+                state = replace(after, iteration=iteration + 1)
                 problem.log(iteration, loss=loss)
-                problem.checkpoint.save({"images": images, "velocity": velocity}, {"iteration": iteration + 1})
+                problem.checkpoint.save(*state.packed())
                 advance(loss=loss)
-        return Synthetic(images.cpu(), start.labels)
+        return Synthetic(state.images.cpu(), start.labels)
 
     def _gradient(
         self, problem: Problem, images: Float[Tensor, "n c h w"], iteration: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -9,6 +10,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from distail.artifact import tensors_digest
 from distail.data.image_set import ImageSet
 from distail.data.preprocess import Preprocessing
 
@@ -34,6 +36,9 @@ class TrainingSet(Protocol):
         self, indices: Int64[Tensor, " b"], augmented: Float[Tensor, "b c h w"]
     ) -> Float[Tensor, "b k"] | Int64[Tensor, " b"]:
         """Class indices or class probabilities for these images; a teacher looks at the augmented views."""
+
+    def digest(self) -> str | None:
+        """Equal exactly where images and targets are; None where that cannot be told."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +70,11 @@ class RealTrainingSet:
         """The labels; the augmented views do not matter."""
         return self.data.labels[indices].to(self.device)
 
+    def digest(self) -> str:
+        """SHA-256 of images, labels and preprocessing."""
+        text = json.dumps(["real images", self.data.content_hash, self.preprocessing.header()])
+        return tensors_digest(self.preprocessing.to_tensors(), text)
+
 
 @dataclass(frozen=True, eq=False)
 class TensorTrainingSet:
@@ -92,6 +102,11 @@ class TensorTrainingSet:
     ) -> Float[Tensor, "b k"] | Int64[Tensor, " b"]:
         """The stored targets; the augmented views do not matter."""
         return self.all_targets[indices.to(self.all_targets.device)]
+
+    def digest(self) -> str | None:
+        """SHA-256 of images and targets."""
+        tensors = {"images": self.all_images.cpu(), "targets": self.all_targets.cpu()}
+        return tensors_digest(tensors, f"tensors of {self.num_classes} classes")
 
 
 def shuffled_batches(num_images: int, batch_size: int, generator: torch.Generator) -> list[Int64[Tensor, " b"]]:

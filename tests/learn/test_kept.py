@@ -1,0 +1,173 @@
+"""Kept networks: taken when everything that decides them is equal, trained when anything differs."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from distail.artifact import TensorFile, read_tensors, write_tensors
+from distail.baselines._registry import build_baseline
+from distail.baselines._task import Task
+from distail.data.preprocess import fit_preprocessing
+from distail.errors import DistailError
+from distail.evaluation.protocol import Scoring, evaluate
+from distail.groups.grouping import Grouping
+from distail.groups.settings import TwoStageRecipe
+from distail.learn import student as student_module
+from distail.learn.kept import KeptNetworks
+from distail.learn.student import Classroom, Student, train_student
+from distail.runtime import Runtime
+from distail.training.loop import Selection
+from distail.training.technique import Technique, cross_entropy
+from tests.evaluation.separable import ARCHITECTURE, NAMES, TEST, TRAIN, make_set, quick
+
+CPU = Runtime()
+RECIPE = quick(epochs=3).train
+
+
+@pytest.fixture
+def kept(tmp_path) -> KeptNetworks:
+    return KeptNetworks(tmp_path / "networks")
+
+
+@pytest.fixture
+def num_trained(monkeypatch) -> list[str]:
+    """The titles of the networks that were really trained."""
+    titles: list[str] = []
+    train = student_module.train_network
+
+    def watched(*args, **kwargs):
+        titles.append(kwargs["title"])
+        return train(*args, **kwargs)
+
+    monkeypatch.setattr(student_module, "train_network", watched)
+    return titles
+
+
+def student(kept: KeptNetworks | None, seed: int = 0, recipe=RECIPE, architecture: str = ARCHITECTURE, **parts):
+    lessons = Classroom.of_distilled(make_set(**parts), "static", CPU)
+    return train_student(lessons, architecture, recipe, seed, CPU, kept=kept)
+
+
+def same(first: Student, second: Student) -> bool:
+    own, other = (one.saved.network.state_dict() for one in (first, second))
+    return all(torch.equal(own[name], other[name]) for name in own)
+
+
+def test_a_kept_network_is_the_one_that_was_trained(kept, num_trained):
+    first, second = student(kept), student(kept)
+    assert len(num_trained) == 1
+    assert same(first, second)
+    assert same(first, student(None))
+    assert (first.reused, second.reused) == (False, True)
+    assert second.history == first.history
+    assert len(second.history.losses) == 3
+    assert second.seconds == first.seconds > 0
+    assert second.saved.provenance == first.saved.provenance
+    assert not second.saved.network.training
+    assert torch.equal(first.saved.predict_logits(TEST.images), second.saved.predict_logits(TEST.images))
+
+
+def test_whatever_decides_a_network_tells_it_from_others(kept, num_trained):
+    whole = make_set()
+    soft = torch.nn.functional.one_hot(whole.labels, len(NAMES)).float()
+    others = (
+        {},
+        {"seed": 1},
+        {"recipe": RECIPE.model_copy(update={"epochs": 4})},
+        {"architecture": "convnet2-w16"},
+        {"learning_rate": 0.2},
+        {"soft_labels": soft},
+        {"soft_labels": 2 * soft},
+        {"images": whole.images + 1e-6},
+    )
+    for other in others:
+        student(kept, **other)
+    assert len(num_trained) == len(others) == len(list(kept.folder.iterdir()))
+    for other in others:
+        assert student(kept, **other).reused
+
+
+def test_real_images_and_their_preprocessing_count_too(kept):
+    def learn(images, kind):
+        return train_student(
+            Classroom.of_images(images, fit_preprocessing(TRAIN, kind), CPU), ARCHITECTURE, RECIPE, 0, CPU, kept=kept
+        )
+
+    assert not learn(TRAIN, "normalize").reused
+    assert not learn(TRAIN, "none").reused
+    assert not learn(replace(TRAIN, labels=TRAIN.labels.roll(1)), "none").reused
+    assert learn(TRAIN, "normalize").reused
+
+
+def test_teachers_are_told_apart(kept):
+    teachers = [student(None, seed).saved for seed in (0, 1)]
+
+    def learn(teacher):
+        lessons = Classroom.of_distilled(make_set(), "teacher", CPU, teacher)
+        return train_student(lessons, ARCHITECTURE, RECIPE, 0, CPU, kept=kept)
+
+    assert [learn(teachers[0]).reused, learn(teachers[1]).reused, learn(teachers[1]).reused] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"technique": Technique(loss=lambda *args: 2 * cross_entropy(*args))},
+        {"selection": Selection(lambda network: 0.0, 1)},
+    ],
+)
+def test_what_cannot_be_named_is_never_kept(kept, own):
+    lessons = Classroom.of_distilled(make_set(), "static", CPU)
+    for _ in range(2):
+        assert not train_student(lessons, ARCHITECTURE, RECIPE, 0, CPU, kept=kept, **own).reused
+    assert not kept.folder.exists()
+
+
+def test_an_interrupted_evaluation_goes_on(kept, num_trained):
+    scoring = Scoring(make_set(), TEST, quick(epochs=3, seeds=2), kept=kept)
+    whole = evaluate(replace(scoring, kept=None))
+    evaluate(replace(scoring, recipe=quick(epochs=3, seeds=1)))
+    num_trained.clear()
+    again = evaluate(scoring)
+    assert len(num_trained) == 1
+    assert [one.scores for one in again.students] == [one.scores for one in whole.students]
+
+
+def test_rows_of_two_stages_share_what_they_have_in_common(kept, num_trained):
+    """Group stages on the same images are one; the class stages differ by their data."""
+    grouping = Grouping(NAMES, (0, 0, 1))
+    for class_data in ("distilled", "full"):
+        stages = TwoStageRecipe(epochs=2, class_data=class_data)
+        recipe = quick(epochs=2, seeds=1).model_copy(update={"two_stage": stages})
+        scored = evaluate(Scoring(make_set(), TEST, recipe, train=TRAIN, grouping=grouping, kept=kept))
+        assert all(one.train_seconds > 0 for one in scored.students)
+    groups = [title for title in num_trained if "groups" in title]
+    classes = [title for title in num_trained if "classes of" in title]
+    assert (len(groups), len(classes), len(num_trained)) == (1, 2, 4)
+
+
+def test_baselines_that_begin_with_plain_training_share_it(kept, num_trained):
+    task = Task(TRAIN, TRAIN, None, ARCHITECTURE, RECIPE, kept=kept)
+    build_baseline("cross_entropy", {}).fit(task)
+    fitted = {name: build_baseline(name, {}).fit(task) for name in ("crt", "lws", "logit_adjustment_post_hoc")}
+    assert len(num_trained) == 1
+    assert all(one.reused_seconds > 0 for one in fitted.values())
+    build_baseline("balanced_softmax", {}).fit(task)
+    assert len(num_trained) == 2
+    alone = build_baseline("crt", {}).fit(replace(task, kept=None))
+    assert torch.equal(
+        alone.saved.predict_logits(TEST.images), fitted["crt"].saved.predict_logits(TEST.images)
+    )  # changing the copy left the kept one as it was
+
+
+def test_a_file_that_says_nothing_of_its_training_is_refused(kept):
+    student(kept)
+    (path,) = kept.folder.iterdir()
+    content = read_tensors(path, "network")
+    header = json.loads(json.dumps(content.header))
+    del header["provenance"]["training"]
+    write_tensors(path, TensorFile("network", content.tensors, header))
+    with pytest.raises(DistailError, match="Remove it"):
+        student(kept)
