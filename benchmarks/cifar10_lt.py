@@ -64,6 +64,7 @@ def main() -> None:
         evaluation,
         test=source,
         precision=arguments.precision,
+        networks=arguments.networks,
         progress=PlainProgress(),
     )
     facts = distilled.provenance
@@ -116,6 +117,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=1000)
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--experts", type=Path, help="folder of the expert bank")
+    parser.add_argument(
+        "--networks", type=Path, default=Path("runs/benchmarks/networks"), help="where networks are kept"
+    )
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks"))
     arguments = parser.parse_args()
     arguments.name = arguments.name or arguments.method

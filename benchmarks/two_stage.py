@@ -54,7 +54,7 @@ def main() -> None:
     rows = [_row("full", whole, "distilled")]
     grouping = load_grouping(arguments.grouping) if arguments.grouping else None
     facts: dict[str, Any] = {}
-    for group_data, class_data in STAGES:
+    for group_data, class_data in arguments.stages or STAGES:
         recipe = EvaluationRecipe(
             architectures=(arguments.arch,),
             seeds=arguments.seeds,
@@ -181,6 +181,13 @@ def _write(
     )
 
 
+def _stages(text: str) -> tuple[str, str]:
+    group_data, _, class_data = text.partition("+")
+    if (group_data, class_data) not in STAGES:
+        raise argparse.ArgumentTypeError(f"{text} is none of {', '.join('+'.join(pair) for pair in STAGES)}")
+    return group_data, class_data
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("set_or_method", help="a run folder, or the name of a method to make a set by")
@@ -192,6 +199,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--ipc", type=int, default=10)
     parser.add_argument("--groups", default="2", help="a number, or auto")
     parser.add_argument("--grouping", type=Path, help="file of a grouping, in place of one to be found")
+    parser.add_argument(
+        "--stages",
+        action="append",
+        type=_stages,
+        help="GROUP+CLASS data of one pair of rows, such as full+distilled; may be repeated; all three when omitted",
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=1000, help="of networks on distilled images")
     parser.add_argument("--group-epochs", type=int, default=50, help="of networks on the full data")
