@@ -19,6 +19,7 @@ from distail.groups.finding import FoundGroups, find_grouping
 from distail.groups.grouping import Grouping
 from distail.groups.projection import project
 from distail.groups.stability import Agreement, agreement
+from distail.learn.kept import KeptNetworks
 from distail.models.architecture import check_architecture
 from distail.progress import Progress, SilentProgress
 from distail.provenance import environment
@@ -88,6 +89,7 @@ def study_groups(
     source: ImageSet | None = None,
     test: ImageSet | None = None,
     out: str | Path | None = None,
+    networks: str | Path | None = None,
     progress: Progress | None = None,
 ) -> GroupStudy:
     """Finds the groups of the data asked about and of those to compare, with every seed.
@@ -99,6 +101,7 @@ def study_groups(
         source: images in memory, in place of the recipe's source.
         test: test images in memory, in place of the recipe's.
         out: folder for the result; must be new or empty; nothing is written when omitted.
+        networks: folder in which trained networks are kept; those that are there are not trained again.
 
     Raises:
         DistailError: bad input of any kind; the message says what to do.
@@ -112,6 +115,7 @@ def study_groups(
     recipe = recipe.model_copy(update={"device": runtime.device, "precision": runtime.precision})
     data = open_group_data(recipe, source, progress)
     tested = (test or open_test_images(recipe, data[0].train, progress)) if recipe.settings.features == "test" else None
+    kept = KeptNetworks(Path(networks)) if networks else None
     found: dict[str, tuple[FoundGroups, ...]] = {}
     settings = recipe.settings
     for one in data:
@@ -128,6 +132,7 @@ def study_groups(
                 progress,
                 lessons=one.lessons,
                 test=tested,
+                kept=kept,
             )
             several.append(result)
             settings = settings.model_copy(update={"num_groups": result.grouping.num_groups})

@@ -32,6 +32,7 @@ def find_groups(
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
     out: str | Path | None = None,
+    networks: str | Path | None = None,
     progress: Progress | None = None,
     **settings: Any,
 ) -> GroupStudy:
@@ -47,6 +48,7 @@ def find_groups(
         seeds: groupings found on each data set, with `seed` and the following ones.
         compare: 'balanced', imbalance factors, and distilled sets to find groups with as well.
         out: folder for the grouping, pictures and a manifest; nothing is written when omitted.
+        networks: folder in which trained networks are kept; those that are there are not trained again.
         progress: how to report; silent when omitted.
         settings: other fields of `GroupingSettings`, such as epochs=20.
 
@@ -79,5 +81,6 @@ def find_groups(
         source=source if isinstance(source, ImageSet) else None,
         test=test if isinstance(test, ImageSet) else None,
         out=out,
+        networks=networks,
         progress=progress,
     )

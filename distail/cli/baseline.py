@@ -10,6 +10,7 @@ from distail.cli.options import Compute, Output, Repeatable, Whole, parse_settin
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from distail.evaluation.baseline import BaselineResult
     from distail.evaluation.recipe import BaselineRecipe
 
 
@@ -89,11 +90,8 @@ def baseline(
     )
     place = {"source": source, "imbalance": imbalance, "holdout": holdout, "image_size": image_size}
     data = parse_config(DataRecipe, place, "baseline")
-    from distail.artifact import require_free, write_text
+    from distail.artifact import require_free
     from distail.full_data import run_baseline
-    from distail.models.saved import save_network
-    from distail.report.baseline import baseline_notes
-    from distail.report.evaluation import evaluation_tables, render_text
 
     require_place(out)
     if save:
@@ -107,6 +105,16 @@ def baseline(
         networks=networks,
         progress=output.progress(),
     )
+    output.show(result.evaluation.to_json(), *_saved(result, save, out))
+
+
+def _saved(result: BaselineResult, save: Path | None, out: Path | None) -> list[RenderableType]:
+    """Writes what is to be kept, and says all there is to say."""
+    from distail.artifact import write_text
+    from distail.models.saved import save_network
+    from distail.report.baseline import baseline_notes
+    from distail.report.evaluation import evaluation_tables, render_text
+
     parts: list[RenderableType] = [*evaluation_tables(result.evaluation), *baseline_notes(result.evaluation)]
     if out:
         result.evaluation.save(out)
@@ -115,7 +123,7 @@ def baseline(
     if save:
         save_network(save, result.networks[0])
         parts.append(f"The network of seed 0 is saved in {save}.")
-    output.show(result.evaluation.to_json(), *parts)
+    return parts
 
 
 def _recipe(parts: dict[str, Any], settings: dict[str, Any], training: dict[str, Any]) -> BaselineRecipe:

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 from distail.cli.options import Output
-
-if TYPE_CHECKING:
-    from distail.baselines._baseline import Baseline
-    from distail.methods._method import Method
-
-Choice = TypeVar("Choice", "Method", "Baseline")
 
 
 def show_choices(
     command: str,
     names: Sequence[str],
-    find: Callable[[str], type[Choice]],
+    find: Callable[[str], Any],
     name: str | None,
     output: Output,
-    more: Callable[[type[Choice]], dict[str, Any]] = lambda found: {},
+    more: Callable[[Any], dict[str, Any]] = lambda found: {},
 ) -> None:
     """Prints them.
 
     Args:
         command: what the user typed, to say how to see one.
         names: all there are.
-        find: the class of a name.
+        find: from a name to its class, a `Method` or a `Baseline`.
         name: the one to explain; all are listed when None.
         output: how to print.
         more: further JSON values of one.
@@ -38,7 +32,7 @@ def show_choices(
     from distail.config import described
     from distail.report.terminal import methods_table, settings_table
 
-    def facts(found: type[Choice]) -> dict[str, Any]:
+    def facts(found: Any) -> dict[str, Any]:
         settings = found().model_dump(mode="json")
         return {"summary": found.summary, "paper": found.paper, "settings": settings, **more(found)}
 

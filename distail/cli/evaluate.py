@@ -101,18 +101,16 @@ def evaluate(
     from distail import scoring
 
     require_place(out)
-    progress = output.progress()
     distilled = scoring.open_set(target, like=like)
-    training = scoring.TrainingSource(train, imbalance)
     result = scoring.score(
         distilled,
         recipe,
         test=test,
-        training=training,
+        training=scoring.TrainingSource(train, imbalance),
         device=compute.device,
         precision=compute.precision,
         networks=networks,
-        progress=progress,
+        progress=output.progress(),
     )
     folder = Path(target) if (Path(target) / "manifest.json").exists() else None
     report(result, distilled, recipe, out or evaluation_file(folder), output)

@@ -29,6 +29,7 @@ def group(
     seeds: Annotated[int, Whole] = 1,
     compare: Annotated[tuple[str, ...], Repeatable] = (),
     out: Path | None = None,
+    networks: Path | None = None,
     holdout: float | None = None,
     image_size: Annotated[int | None, Whole] = None,
     strict: Annotated[bool, Parameter(negative=())] = False,
@@ -71,6 +72,8 @@ def group(
         folder), and tell how well they agree. May be repeated.
     out
         Folder for the grouping, the pictures and a manifest; nothing is written when omitted.
+    networks
+        Folder to keep trained networks in; those that are there are not trained again.
     holdout
         Leave out the fraction of each class that distilling sets aside for testing.
     image_size
@@ -112,7 +115,7 @@ def group(
         },
         "group",
     )
-    study = study_groups(recipe, out=out, progress=output.progress())
+    study = study_groups(recipe, out=out, networks=networks, progress=output.progress())
     output.show(study.to_json(), *_report(study, out))
 
 

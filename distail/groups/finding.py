@@ -24,6 +24,7 @@ from distail.groups.distances import ClassCentroids, class_centroids, class_dist
 from distail.groups.grouping import Grouping
 from distail.groups.max_cut import Cut, max_cut
 from distail.groups.settings import GroupingSettings
+from distail.learn.kept import KeptNetworks
 from distail.learn.student import Classroom, train_student
 from distail.models.embedding import embedded_by
 from distail.models.saved import SavedNetwork
@@ -31,6 +32,7 @@ from distail.progress import Progress, SilentProgress
 from distail.provenance import environment
 from distail.runtime import Runtime
 from distail.seeding import derive_seed, torch_generator
+from distail.training.recipe import TrainRecipe
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +71,7 @@ def find_grouping(
     *,
     lessons: DistilledSet | None = None,
     test: ImageSet | None = None,
+    kept: KeptNetworks | None = None,
 ) -> FoundGroups:
     """Finds groups of similar classes.
 
@@ -82,6 +85,7 @@ def find_grouping(
         progress: how to report; silent when omitted.
         lessons: a distilled set that the network is trained on in place of `train`, for as many steps.
         test: images that are looked at with features='test', and only then.
+        kept: where trained networks are kept and taken from.
 
     Raises:
         DistailError: a class without images, in `lessons` too; other classes or image sizes in `lessons` or `test`;
@@ -90,7 +94,8 @@ def find_grouping(
     runtime, progress = runtime or Runtime(), progress or SilentProgress()
     _require_sense(train, settings, lessons, test)
     parts = _Parts.of(train, settings, seed)
-    network = _trained(parts.rest, preprocessing, settings, architecture, seed, runtime, progress, lessons)
+    classroom, recipe = _lessons(parts.rest, preprocessing, settings, runtime, lessons)
+    network = train_student(classroom, architecture, recipe, seed, runtime, progress=progress, kept=kept).saved
     images = {"train": parts.rest, "heldout": parts.heldout_or_lent, "test": test}[settings.features]
     looked_at = _sampled(images, settings, seed)
     seen = embedded_by(network, looked_at.images, runtime)
@@ -196,24 +201,21 @@ def _require_sense(
         require_same_classes(train.class_names, train.origin, test.class_names, "the test images")
 
 
-def _trained(
+def _lessons(
     images: ImageSet,
     preprocessing: Preprocessing,
     settings: GroupingSettings,
-    architecture: str,
-    seed: int,
     runtime: Runtime,
-    progress: Progress,
     lessons: DistilledSet | None,
-) -> SavedNetwork:
-    """A network trained on the images, or for as many steps on the distilled set."""
+) -> tuple[Classroom, TrainRecipe]:
+    """What the network learns from, and how: from the images, or for as many steps from the distilled set."""
     classroom = Classroom.of_images(images, preprocessing, runtime)
     recipe = settings.train_recipe()
     if lessons is not None:
         steps = settings.epochs * -(-len(images) // settings.batch_size)
         classroom = Classroom.of_distilled(lessons, "static", runtime)
         recipe = settings.train_recipe(-(-steps // -(-len(classroom.data) // settings.batch_size)))
-    return train_student(classroom, architecture, recipe, seed, runtime, progress=progress).saved
+    return classroom, recipe
 
 
 def _sampled(images: ImageSet | None, settings: GroupingSettings, seed: int) -> ImageSet:

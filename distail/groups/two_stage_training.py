@@ -153,6 +153,7 @@ def two_stage_grouping(lessons: TwoStageLessons, architecture: str, seed: int = 
         seed,
         lessons.runtime,
         lessons.progress,
+        kept=lessons.kept,
     )
     return found.grouping
 
