@@ -147,8 +147,9 @@ def _experts(report: dict[str, Any]) -> str:
 
 
 def _precision(found: dict[str, Any]) -> str:
-    rows = [(name, found[f"random-{name}-300"]) for name in ("fp32", "bf16") if f"random-{name}-300" in found]
-    return table(
+    students = [(name, found[f"random-{name}-300"]) for name in ("fp32", "bf16")]
+    sets = [(name, found[f"lad-{name}"]) for name in ("fp32", "bf16")]
+    scored = table(
         ("precision", "n", "accuracy", "time per student"),
         [
             (
@@ -157,8 +158,26 @@ def _precision(found: dict[str, Any]) -> str:
                 percent(row["scores"]["accuracy"]),
                 format_seconds(sum(row["train_seconds"]) / len(row["train_seconds"])),
             )
-            for name, row in rows
+            for name, row in students
         ],
+    )
+    distilled = table(
+        ("precision", "n", "validation accuracy", "learned step size", "time to distil"),
+        [
+            (
+                name,
+                row["scores"]["accuracy"]["n"],
+                percent(row["scores"]["accuracy"]),
+                f"{row['learning_rate']:.5f}",
+                format_seconds(row["distill_seconds"]),
+            )
+            for name, row in sets
+        ],
+    )
+    some = sets[0][1]
+    return (
+        f"Students of one random set:\n\n{scored}\n\nLAD from the same experts, initial images and batches, "
+        f"{some['iterations']} iterations, students of {some['epochs']} epochs in bf16:\n\n{distilled}"
     )
 
 
