@@ -173,8 +173,8 @@ def _baselines(found: dict[str, Any]) -> str:
         f"Hard labels, {some['epochs']} epochs (papers: 200 and more), crop and flip, step size "
         f"{some['train']['learning_rate']:g} falling as a cosine; second stages and step sizes as the papers have "
         "them, so nothing was tuned. *Chosen* settings were chosen on a tenth of the training images, held out. *Worst "
-        "class* is the class with the lowest mean. Times are those of one thread beside another row; they contain the first "
-        "stage also where baselines shared it."
+        "class* is the class with the lowest mean. Times are those of one thread beside another row; they contain the "
+        "first stage also where baselines shared it."
     )
 
 
@@ -251,8 +251,8 @@ def _max_cut(report: dict[str, Any]) -> str:
         "## Searching groups\n\n"
         + table((*heads, "to the upper bound", "random partition: to the bound"), rows)
         + f"\n\nWall time of one search, {report['hardware']}. The gap to the bound counts what the search may miss "
-        "and what the bound is too high by: where the exact answer is known, all of it is the bound's. Read it against the "
-        "last column: in dense distances even a random partition reaches most of any cut."
+        "and what the bound is too high by: where the exact answer is known, all of it is the bound's. Read it against "
+        "the last column: in dense distances even a random partition reaches most of any cut."
     )
 
 
