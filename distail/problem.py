@@ -18,9 +18,11 @@ from distail.errors import DistailError
 from distail.experts.bank import ExpertBank
 from distail.experts.ground import ExpertGround
 from distail.models import Network, build_network
+from distail.models.saved import SavedNetwork
 from distail.progress import Progress, SilentProgress
 from distail.runtime import Runtime
 from distail.seeding import derive_seed, torch_generator
+from distail.training.recipe import TrainRecipe
 
 
 @runtime_checkable
@@ -55,6 +57,8 @@ class Synthetic:
         learning_rate: the student's learned step size, or None.
         real_indices: positions in the training set where the images are real ones, else None.
         mosaic: cells a side; above 1, networks learn from the cells of an image, each enlarged to full size.
+        teacher: the network that labels views under the label protocol 'teacher', or None where the method has none.
+        training: how students are to be trained on the set; the user's recipe, or the common one, when None.
     """
 
     images: Float[Tensor, "n c h w"]
@@ -63,6 +67,8 @@ class Synthetic:
     learning_rate: float | None = None
     real_indices: Int64[Tensor, " n"] | None = None
     mosaic: int = 1
+    teacher: SavedNetwork | None = None
+    training: TrainRecipe | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,18 +22,38 @@ class TrainRecipe(Config):
     """Passes over the training set; the step schedule runs one more, as in the released code."""
     batch_size: int = Field(default=256, ge=1)
     """Images a step."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """sgd with momentum, or adamw, which takes its own momenta and decays weights apart from the gradient."""
     learning_rate: float = Field(default=0.01, gt=0)
-    """Initial step size of SGD."""
+    """Largest step size."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Momentum of SGD."""
     weight_decay: float = Field(default=5e-4, ge=0)
-    """L2 penalty of SGD."""
-    schedule: Literal["step", "cosine", "constant"] = "step"
-    """step: a tenth after epoch epochs // 2 + 1, momentum reset; cosine: to zero over all steps."""
+    """L2 penalty of SGD, or the decay of AdamW."""
+    schedule: Literal["step", "cosine", "constant", "half_cosine", "late_steps", "late_linear", "one_cycle"] = "step"
+    """step: a tenth after epoch epochs // 2 + 1, momentum reset; cosine: to zero over all steps; half_cosine: half a
+    cosine, down to a half; late_steps: halved at 80, 90 and 95% of the epochs; late_linear: half_cosine until 5/6, then
+    evenly to zero; one_cycle: up from a 25th over the first 30%, then as a cosine to nearly zero."""
     warmup: float = Field(default=0.0, ge=0, lt=1)
     """Share of all steps over which the step size first grows evenly from zero."""
     augmentation: str = "color_crop_cutout_flip_scale_rotate"
-    """DSA operations joined by '_', or 'none'."""
+    """DSA operations joined by '_', of which each batch gets one; '+' between such parts applies all parts in turn, as
+    in 'resized+flip'; or 'none'."""
+    smallest_crop: float = Field(default=0.08, gt=0, le=1)
+    """Smallest share of an image's area that the operation 'resized' cuts out and enlarges."""
+    loss: Literal["cross_entropy", "squared_error", "divergence"] = "cross_entropy"
+    """Against hard labels always cross_entropy. Against soft ones: cross_entropy with their probabilities;
+    squared_error of the logits, averaged over classes; or divergence (Kullback-Leibler) at `temperature`."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Divides both sides' logits under the loss 'divergence'."""
+    hard_weight: float = Field(default=0.0, ge=0)
+    """Weight of the cross-entropy with hard labels that is added to the loss against soft ones."""
+    mixing: Literal["none", "cutmix", "mixup"] = "none"
+    """How images of a batch are mixed after augmentation, with shares drawn evenly from 0..1."""
+    mixing_probability: float = Field(default=1.0, ge=0, le=1)
+    """Share of the batches that are mixed."""
+    average: float = Field(default=0.0, ge=0, lt=1)
+    """Decay, per step, of an exponential moving average of the weights, which is then the network that is kept."""
 
     @property
     def num_epochs(self) -> int:
