@@ -86,7 +86,7 @@ def others_table(found: Mapping[str, Sequence[FoundGroups]]) -> Table:
     table = _table("classes that stand in another group than in the first grouping, by data and seed")
     table.add_column("data", overflow="fold")
     table.add_column("seed", justify="right", no_wrap=True)
-    table.add_column("groups of other sizes or members", overflow="fold")
+    table.add_column("moved classes", overflow="fold")
     for name, several in found.items():
         for one in several:
             if one.grouping is first:
