@@ -66,12 +66,14 @@ def require_free(path: Path) -> None:
         DistailError: something is there already, or the folder cannot hold new files.
     """
     if path.exists() or path.is_symlink():
-        raise DistailError(f"{path} exists. Choose another --out; nothing was touched.")
+        raise DistailError(f"{path} exists. Choose another name; nothing was touched.")
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if not folder.is_dir():
-        raise DistailError(f"{path} cannot be made: {folder} is a file, not a folder. Choose another --out.")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise DistailError(f"{path} cannot be made: {folder} may not be written to. Choose another --out.")
+        raise DistailError(f"{path} cannot be made: {folder} is a file, not a folder. Choose another place.")
+    try:
+        tempfile.TemporaryFile(dir=folder).close()  # access rights alone tell little: to root all seems allowed
+    except OSError as error:
+        raise DistailError(f"{path} cannot be made in {folder}: {error.strerror}. Choose another place.") from None
 
 
 def write_text(path: Path, text: str) -> None:
@@ -158,7 +160,9 @@ def _verified(path: Path, kind: str, metadata: Mapping[str, str], tensors: dict[
             "Install the distail version that wrote it, or make it again."
         )
     if metadata.get("kind") != kind:
-        raise DistailError(f"{path} holds a {metadata.get('kind')}, but a {kind} is needed here. Pass the other file.")
+        raise DistailError(
+            f"{path} holds a {metadata.get('kind')}, but a {kind} is needed here. Name a file that holds a {kind}."
+        )
     if metadata.get("sha256") != tensors_digest(tensors, kind + metadata["header"]):
         raise DistailError(
             f"{path} has been altered since it was written: its content does not match its checksum. "

@@ -98,7 +98,7 @@ def open_group_data(recipe: GroupRecipe, source: ImageSet | None, progress: Prog
             continue
         if whole is None:
             whole = read_training_split(data, progress)
-        opened.append(_long_tailed_data(text, known, whole, data.holdout))
+        opened.append(_long_tailed_data(text, known, whole, data.holdout, train))
     names = [one.name for one in opened]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -116,10 +116,17 @@ def _imbalance(text: str) -> float | None:
         return None
 
 
-def _long_tailed_data(text: str, imbalance: float, source: ImageSet, holdout: float | None) -> GroupData:
+def _long_tailed_data(
+    text: str, imbalance: float, source: ImageSet, holdout: float | None, main: ImageSet
+) -> GroupData:
     train = training_images(source, imbalance=imbalance, holdout=holdout).images
     if text != BALANCED:
         return GroupData(f"imbalance {imbalance:g}", train)
+    if main.imbalance_factor <= _MOST_UNEVEN:
+        raise DistailError(
+            f"{source.origin} is balanced as it is, so --compare balanced would compare it with the same data. Leave "
+            "it out, or make the data long-tailed with --imbalance."
+        )
     if train.imbalance_factor > _MOST_UNEVEN:
         raise DistailError(
             f"{source.origin} is long-tailed itself (imbalance factor {source.imbalance_factor:.4g}), so there are no "

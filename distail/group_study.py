@@ -117,7 +117,7 @@ def study_groups(
     tested = (test or open_test_images(recipe, data[0].train, progress)) if recipe.settings.features == "test" else None
     kept = KeptNetworks(Path(networks)) if networks else None
     found: dict[str, tuple[FoundGroups, ...]] = {}
-    settings = recipe.settings
+    num_groups: int | None = None
     for one in data:
         preprocessing = fit_preprocessing(one.train, recipe.preprocessing)
         several: list[FoundGroups] = []
@@ -125,7 +125,7 @@ def study_groups(
             result = find_grouping(
                 one.train,
                 preprocessing,
-                settings,
+                recipe.settings,
                 recipe.architecture,
                 seed,
                 runtime,
@@ -133,9 +133,11 @@ def study_groups(
                 lessons=one.lessons,
                 test=tested,
                 kept=kept,
+                num_groups=num_groups,
+                name=one.name,
             )
             several.append(result)
-            settings = settings.model_copy(update={"num_groups": result.grouping.num_groups})
+            num_groups = result.grouping.num_groups
         found[one.name] = tuple(several)
     compared = len(data) > 1 or recipe.seeds > 1
     provenance = {"seconds": time.perf_counter() - begun, **environment(runtime)}

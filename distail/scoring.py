@@ -36,6 +36,13 @@ class TrainingSource:
     source: str | None = None
     imbalance: float | None = None
 
+    def __post_init__(self) -> None:
+        if self.imbalance is not None and self.source is None:
+            raise DistailError(
+                "--imbalance is the long tail of the images that --train names. Name them, or leave it out: the set "
+                "knows how its own source was made long-tailed."
+            )
+
     def images(self, distilled: DistilledSet, progress: Progress) -> ImageSet:
         """The long-tailed training images."""
         if self.source is None:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from distail.baselines._task import Fitted, Task, train_whole
+from distail.baselines._task import Fitted, Task, require_linear_classifier, train_whole
 from distail.models.embedding import embedded_by
 from distail.models.saved import SavedNetwork
 from distail.training.validation import balanced_accuracy
@@ -60,8 +60,8 @@ def fit_by_tau(task: Task, tau: float | None, refit: bool, change: Change) -> Fi
             the validation images.
         change: from the classifier and τ.
     """
+    require_linear_classifier(task, "The change of a classifier by tau")
     fitted = train_whole(task)
-    fitted.saved.network.require_linear_classifier("The change of a classifier by tau")
     chosen = {}
     if tau is None:
         tau = best_tau(task, fitted.saved, change)

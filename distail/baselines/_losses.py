@@ -10,12 +10,20 @@ from torch import Tensor
 from distail.training.technique import Loss
 
 
-def weighted(weights: Float[Tensor, " k"], from_epoch: int = 0) -> Loss:
+def weighted(weights: Float[Tensor, " k"], counts: tuple[int, ...], from_epoch: int = 0) -> Loss:
     """w_y · CE(z), from an epoch on; plain cross-entropy before.
 
-    The mean over a batch divides by its images, not by their weights, so that a batch with tail images counts for
-    more, as in equation 2 of arXiv:1901.05555.
+    Weights are scaled to mean 1 over the images, or else the weighted loss, and so the steps, would shrink with the
+    imbalance (to a sixth for inverse frequencies and 12,406 images of CIFAR-10-LT) beside the weight decay. Dividing
+    each batch's sum by its weights, as torch's weighted cross-entropy and released code do, comes to the same on
+    average; here a batch with tail images counts for more, as in equation 2 of arXiv:1901.05555.
+
+    Args:
+        weights: of the classes, up to a factor.
+        counts: images of each class that are trained on, each as often as any other.
     """
+    images = torch.tensor(counts, dtype=torch.float64)
+    weights = weights * (images.sum() / (images * weights).sum())
 
     def loss(logits: Float[Tensor, "b k"], targets: Int64[Tensor, " b"], epoch: int) -> Tensor:
         losses = F.cross_entropy(logits, targets, reduction="none")
@@ -25,9 +33,8 @@ def weighted(weights: Float[Tensor, " k"], from_epoch: int = 0) -> Loss:
 
 
 def inverse_frequency_weights(counts: tuple[int, ...]) -> Float[Tensor, " k"]:
-    """1/n_c, scaled to mean 1 over the classes."""
-    weights = 1 / torch.tensor(counts, dtype=torch.float64)
-    return weights / weights.mean()
+    """1/n_c."""
+    return 1 / torch.tensor(counts, dtype=torch.float64)
 
 
 def focal(gamma: float) -> Loss:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 from distail.data.holdout import hold_out
 from distail.data.image_set import ImageSet
@@ -11,6 +12,7 @@ from distail.data.preprocess import Preprocessing, PreprocessingKind, fit_prepro
 from distail.errors import DistailError
 from distail.learn.kept import KeptNetworks
 from distail.learn.student import Classroom, train_student
+from distail.models import build_network
 from distail.models.saved import SavedNetwork
 from distail.progress import Progress, SilentProgress
 from distail.runtime import Runtime
@@ -79,6 +81,7 @@ class Fitted:
         num_images: images that it learned from.
         chosen: settings that were chosen on validation images, by name.
         reused_seconds: that networks took to train which were taken from the kept ones.
+        second_stage: how the classifier was trained afterwards, as JSON values; None where it was not.
     """
 
     saved: SavedNetwork
@@ -86,6 +89,7 @@ class Fitted:
     num_images: int
     chosen: dict[str, float] = field(default_factory=dict)
     reused_seconds: float = 0.0
+    second_stage: dict[str, Any] | None = None
 
 
 def with_validation(task: Task) -> Task:
@@ -103,6 +107,16 @@ def with_validation(task: Task) -> Task:
         )
     split = hold_out(everything, VALIDATION_FRACTION, task.seed, "validation")
     return replace(task, train=everything.subset(split.rest), validation=everything.subset(split.held_out))
+
+
+def require_linear_classifier(task: Task, who: str) -> None:
+    """Refuses, before training, a network whose classifier is no plain linear layer; `who` begins the message.
+
+    Raises:
+        DistailError: it is of another kind, such as that of `convnet3-cosine`.
+    """
+    shape = task.train.image_shape
+    build_network(task.architecture, shape, task.train.num_classes, task.seed).require_linear_classifier(who)
 
 
 def train_whole(task: Task, technique: Technique = PLAIN, architecture: str | None = None) -> Fitted:
@@ -143,4 +157,9 @@ def train_classifier(task: Task, fitted: Fitted, recipe: TrainRecipe, technique:
         title=f"training the classifier, seed {task.seed}",
     )
     losses = [*fitted.history.losses, *history.losses]
-    return replace(fitted, history=replace(fitted.history, losses=losses))
+    draws = "each class equally often" if technique.batches else "all images"
+    return replace(
+        fitted,
+        history=replace(fitted.history, losses=losses),
+        second_stage={"draws": draws, **recipe.model_dump(mode="json")},
+    )

@@ -1,9 +1,9 @@
 """Class-balanced loss: images weighed by one over the effective number of their class' images.
 
-L = w_y CE(z), w_c ∝ (1 - β) / (1 - β^n_c), scaled to sum C.
+L = w_y CE(z), w_c ∝ (1 - β) / (1 - β^n_c), scaled to mean 1 over the images.
 
-Source: Cui et al., CVPR 2019, arXiv:1901.05555, equation 3. Deviation: softmax cross-entropy alone, of the three
-    losses that the paper weighs.
+Source: Cui et al., CVPR 2019, arXiv:1901.05555, equation 3. Deviations: softmax cross-entropy alone, of the three
+    losses that the paper weighs; there weights sum to the number of classes.
 """
 
 from typing import ClassVar
@@ -28,5 +28,5 @@ class ClassBalancedLoss(Baseline):
 
     def fit(self, task: Task) -> Fitted:
         """Trains by the weighted loss."""
-        weights = class_balanced_weights(task.train.class_counts, self.beta)
-        return train_whole(task, Technique(loss=weighted(weights)))
+        counts = task.train.class_counts
+        return train_whole(task, Technique(loss=weighted(class_balanced_weights(counts, self.beta), counts)))

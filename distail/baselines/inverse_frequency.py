@@ -1,4 +1,4 @@
-"""Inverse-frequency weights: an image of class c counts 1/n_c, scaled to mean 1 over the classes.
+"""Inverse-frequency weights: an image of class c counts 1/n_c, scaled to mean 1 over the images.
 
 L = w_y CE(z), w_c ∝ 1/n_c. The oldest answer to imbalance; as compared by Cui et al., arXiv:1901.05555.
 """
@@ -19,4 +19,5 @@ class InverseFrequency(Baseline):
 
     def fit(self, task: Task) -> Fitted:
         """Trains by the weighted loss."""
-        return train_whole(task, Technique(loss=weighted(inverse_frequency_weights(task.train.class_counts))))
+        counts = task.train.class_counts
+        return train_whole(task, Technique(loss=weighted(inverse_frequency_weights(counts), counts)))

@@ -13,7 +13,7 @@ from pydantic import Field
 from distail.baselines._baseline import Baseline
 from distail.baselines._classifier import ScaledClassifier, scale_logits
 from distail.baselines._sampling import class_aware_batches
-from distail.baselines._task import Fitted, Task, train_classifier, train_whole
+from distail.baselines._task import Fitted, Task, require_linear_classifier, train_classifier, train_whole
 from distail.training.technique import Technique
 
 
@@ -30,9 +30,9 @@ class LWS(Baseline):
 
     def fit(self, task: Task) -> Fitted:
         """Trains in two stages, and folds the factors in."""
+        require_linear_classifier(task, "LWS")
         fitted = train_whole(task)
         network = fitted.saved.network
-        network.require_linear_classifier("LWS")
         plain = network.classifier
         network.classifier = scaled = ScaledClassifier(plain)
         changes = {"epochs": self.classifier_epochs, "schedule": "cosine", "warmup": 0.0, "weight_decay": 0.0}

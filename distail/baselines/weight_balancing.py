@@ -15,7 +15,7 @@ from pydantic import Field
 
 from distail.baselines._baseline import Baseline
 from distail.baselines._losses import weighted
-from distail.baselines._task import Fitted, Task, train_classifier, train_whole
+from distail.baselines._task import Fitted, Task, require_linear_classifier, train_classifier, train_whole
 from distail.models.network import Network
 from distail.training.class_balance import class_balanced_weights
 from distail.training.max_norm import longest_row, shortened_rows
@@ -48,8 +48,8 @@ class WeightBalancing(Baseline):
 
     def fit(self, task: Task) -> Fitted:
         """Trains in two stages."""
+        require_linear_classifier(task, "Weight balancing")
         fitted = train_whole(task)
-        fitted.saved.network.require_linear_classifier("Weight balancing")
         longest = longest_row(fitted.saved.network.classifier.weight, self.max_norm)
 
         @torch.no_grad()
@@ -59,5 +59,6 @@ class WeightBalancing(Baseline):
 
         changes = {"epochs": self.classifier_epochs, "weight_decay": self.classifier_weight_decay}
         recipe = task.recipe.model_copy(update={**changes, "schedule": "cosine", "warmup": 0.0})
-        loss = weighted(class_balanced_weights(task.train.class_counts, self.beta))
+        counts = task.train.class_counts
+        loss = weighted(class_balanced_weights(counts, self.beta), counts)
         return train_classifier(task, fitted, recipe, Technique(loss=loss, after_step=shorten))

@@ -28,6 +28,10 @@ from distail.errors import DistailError
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
+_GOING_ON = (
+    "`distail distill` and `run` with --out go on with --resume; `evaluate`, `baseline` and `group` take up what was "
+    "kept with --networks."
+)
 
 
 def build_app() -> App:
@@ -81,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "--batch-size; `distail check` estimates what distilling needs."
         )
     except KeyboardInterrupt:
-        sys.stderr.write("Interrupted. A run with --out goes on with --resume.\n")
+        sys.stderr.write(f"Interrupted. {_GOING_ON}\n")
         sys.exit(EXIT_INTERRUPTED)
 
 
@@ -95,7 +99,7 @@ def _about_files(error: OSError) -> str:
     where = f"cannot read or write {error.filename}" if error.filename else "cannot read or write a file"
     return (
         f"{where}: {error.strerror or error}. Check that the path exists, that you may use it, and that the disk has "
-        "room; a run with --out goes on with --resume."
+        f"room. {_GOING_ON}"
     )
 
 

@@ -105,25 +105,25 @@ def baseline(
         networks=networks,
         progress=output.progress(),
     )
-    output.show(result.evaluation.to_json(), *_saved(result, save, out))
+    _show(result, save, out, output)
 
 
-def _saved(result: BaselineResult, save: Path | None, out: Path | None) -> list[RenderableType]:
-    """Writes what is to be kept, and says all there is to say."""
+def _show(result: BaselineResult, save: Path | None, out: Path | None, output: Output) -> None:
+    """Prints the result, and writes what is to be kept; in this order, so that a full disk takes nothing away."""
     from distail.artifact import write_text
     from distail.models.saved import save_network
     from distail.report.baseline import baseline_notes
     from distail.report.evaluation import evaluation_tables, render_text
 
     parts: list[RenderableType] = [*evaluation_tables(result.evaluation), *baseline_notes(result.evaluation)]
+    output.show(result.evaluation.to_json(), *parts)
     if out:
         result.evaluation.save(out)
         write_text(out.with_suffix(".txt"), render_text(parts))
-        parts.append(f"Saved in {out}, and as text beside it.")
+        output.tell(f"Saved in {out}, and as text beside it.")
     if save:
         save_network(save, result.networks[0])
-        parts.append(f"The network of seed 0 is saved in {save}.")
-    return parts
+        output.tell(f"The network of seed 0 is saved in {save}.")
 
 
 def _recipe(parts: dict[str, Any], settings: dict[str, Any], training: dict[str, Any]) -> BaselineRecipe:

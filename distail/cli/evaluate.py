@@ -52,7 +52,7 @@ def evaluate(
     seeds
         Students of each network.
     epochs
-        Passes over the set.
+        Passes over the set; one more is made, as in the field's released code.
     labels
         What students learn from: hard labels, soft labels stored in the set, or a teacher.
     teacher
@@ -131,14 +131,14 @@ def report(
     written: Path | None,
     output: Output,
 ) -> None:
-    """Saves the result, as JSON and as text, and prints the text."""
+    """Prints the result as text, and then saves it as JSON and text, so that a full disk takes nothing away."""
     from distail.report.evaluation import evaluation_notes, evaluation_tables, render_text
 
     tables, notes = evaluation_tables(result, distilled), evaluation_notes(result, distilled, recipe)
+    output.tell(*tables, *notes)
     if written:
         from distail.artifact import write_text
 
         result.save(written)
         write_text(written.with_suffix(".txt"), render_text([*tables, *notes]))
-        notes.append(f"Saved in {written}, and as text beside it.")
-    output.tell(*tables, *notes)
+        output.tell(f"Saved in {written}, and as text beside it.")

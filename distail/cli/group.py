@@ -120,14 +120,21 @@ def group(
 
 
 def _report(study: GroupStudy, out: Path | None) -> list[Any]:
-    from distail.report.groups import agreement_table, classes_table, groups_notes, groups_table, tried_table
+    from distail.report.groups import (
+        agreement_table,
+        classes_table,
+        groups_notes,
+        groups_table,
+        others_table,
+        tried_table,
+    )
 
     found = study.main
     parts: list[Any] = [groups_table(found), "", classes_table(found), ""]
     if found.tried:
         parts += [tried_table(found.tried, found.grouping.num_groups), ""]
     if study.agreement:
-        parts += [agreement_table(study.agreement), ""]
+        parts += [agreement_table(study.agreement), "", others_table(study.found), ""]
     parts += groups_notes(found)
     if out:
         parts.append(f"The grouping is in {out / 'grouping.json'}, with pictures and a manifest beside it.")

@@ -46,6 +46,19 @@ class TwoStageFlags:
             raise DistailError(
                 "--groups asks for groups to be found, but --grouping names them. Leave one of them out."
             )
+        if (
+            "group_epochs" in given
+            and self.grouping
+            and (self.group_data, self.class_data or "distilled")
+            == (
+                "distilled",
+                "distilled",
+            )
+        ):
+            raise DistailError(
+                "--group-epochs are passes over the long-tailed images, from which nothing is learned here: the "
+                "grouping is named and both stages learn from the distilled set. Leave it out; --epochs holds for both."
+            )
         settings = {"epochs": self.group_epochs} if self.group_epochs else {}
         found = {"num_groups": num_groups(self.groups)} if self.groups else {}
         stages: dict[str, Any] = {

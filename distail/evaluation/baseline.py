@@ -145,6 +145,7 @@ def _score(scoring: BaselineScoring, fitted: Fitted, how: TrainRecipe, seed: int
         kept_epoch=fitted.history.kept_epoch,
         train_seconds=seconds,
         scores=score_logits(logits, scoring.test.labels, scoring.train.class_counts),
+        reused=fitted.reused_seconds > 0,
     )
 
 
@@ -168,6 +169,7 @@ def _provenance(scoring: BaselineScoring, baseline: Baseline, how: TrainRecipe, 
         "paper": baseline.paper,
         "train": how.model_dump(mode="json"),
         "chosen": [one.chosen for one in fitted],
+        "second_stage": fitted[0].second_stage,
         "test": describe_test(scoring.test, scoring.num_leaked),
         "train_sha256": scoring.train.content_hash,
         "train_images": len(scoring.train),

@@ -164,6 +164,7 @@ def _score_student(scoring: Scoring, subject: str, architecture: str, seed: int)
         kept_epoch=student.history.kept_epoch,
         train_seconds=student.seconds,
         scores=score_logits(logits, scoring.test.labels, scoring.train_counts),
+        reused=student.reused,
     )
 
 

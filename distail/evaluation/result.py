@@ -30,6 +30,8 @@ class StudentScore:
         epochs: passes over them; of two stages those of the group stage.
         kept_epoch: the epoch whose network was scored; of two stages that of the group stage.
         train_seconds: wall time of training; of two stages that of all of them.
+        reused: whether all of it, or a part, was trained earlier and kept; the time is then that of another hour, and
+            perhaps of another machine.
         group_accuracy: of two stages, share of test images whose group is decided rightly, 0 to 1.
         stages: how each of several stages was trained, the group stage first.
     """
@@ -45,6 +47,7 @@ class StudentScore:
     scores: Scores
     group_accuracy: float | None = None
     stages: tuple[StageTraining, ...] = ()
+    reused: bool = False
 
 
 @dataclass(frozen=True)

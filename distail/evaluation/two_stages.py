@@ -44,7 +44,7 @@ def score_two_stages(
             subject=f"{TWO_STAGE}, {routing} routing",
             architecture=architecture,
             seed=seed,
-            labels=lessons.labels,
+            labels=trained.labels,
             num_images=sum(stage.num_images for stage in trained.stages),
             epochs=trained.stages[0].epochs,
             kept_epoch=trained.stages[0].kept_epoch,
@@ -52,6 +52,7 @@ def score_two_stages(
             scores=score_logits(decisions.routed(routing), test.labels, train_counts),
             group_accuracy=decisions.group_accuracy(test.labels),
             stages=trained.stages,
+            reused=trained.reused,
         )
         for routing in get_args(Routing)
     ]

@@ -12,7 +12,7 @@ from distail.data.image_set import ImageSet
 from distail.data.preprocess import Preprocessing
 from distail.experts.spec import ExpertSpec
 from distail.models import Network, build_network
-from distail.plugins import source_hash
+from distail.models.architecture import architecture_source
 from distail.progress import Progress, SilentProgress
 from distail.runtime import Runtime, available_memory_bytes
 from distail.seeding import derive_seed
@@ -52,7 +52,7 @@ class ExpertGround:
             "spec": spec.model_dump(mode="json"),
         }
         # The name of a network of one's own says nothing about what stands in its file.
-        source = source_hash(self.architecture)
+        source = architecture_source(self.architecture)
         return identity if source is None else {**identity, "architecture_sha256": source}
 
     def network(self, seed: int, expert: int) -> Network:

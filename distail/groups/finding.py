@@ -72,6 +72,8 @@ def find_grouping(
     lessons: DistilledSet | None = None,
     test: ImageSet | None = None,
     kept: KeptNetworks | None = None,
+    num_groups: int | None = None,
+    name: str = "",
 ) -> FoundGroups:
     """Finds groups of similar classes.
 
@@ -86,6 +88,9 @@ def find_grouping(
         lessons: a distilled set that the network is trained on in place of `train`, for as many steps.
         test: images that are looked at with features='test', and only then.
         kept: where trained networks are kept and taken from.
+        num_groups: how many, in place of what settings say; all else is as with these, so that where the number was
+            chosen on other data, images are held out all the same and groupings can be compared.
+        name: of the data, for progress.
 
     Raises:
         DistailError: a class without images, in `lessons` too; other classes or image sizes in `lessons` or `test`;
@@ -95,7 +100,9 @@ def find_grouping(
     _require_sense(train, settings, lessons, test)
     parts = _Parts.of(train, settings, seed)
     classroom, recipe = _lessons(parts.rest, preprocessing, settings, runtime, lessons)
-    network = train_student(classroom, architecture, recipe, seed, runtime, progress=progress, kept=kept).saved
+    title = f"training {architecture}{f' on {name}' if name else ''}, seed {seed}"
+    student = train_student(classroom, architecture, recipe, seed, runtime, progress=progress, kept=kept, title=title)
+    network = student.saved
     images = {"train": parts.rest, "heldout": parts.heldout_or_lent, "test": test}[settings.features]
     looked_at = _sampled(images, settings, seed)
     seen = embedded_by(network, looked_at.images, runtime)
@@ -104,9 +111,10 @@ def find_grouping(
     )
     distances = class_distances(centroids)
     tried: tuple[GroupCount, ...] = ()
-    if settings.num_groups == "auto":
+    if num_groups is None and settings.num_groups == "auto":
         tried = _tried(distances, network, parts, settings, seed, runtime)
-    cut = max_cut(distances, best_count(tried).num_groups if tried else int(settings.num_groups), seed)
+    count = best_count(tried).num_groups if tried else num_groups or int(settings.num_groups)
+    cut = max_cut(distances, count, seed)
     provenance = {
         "origin": train.origin,
         "data_sha256": train.content_hash,
@@ -182,7 +190,7 @@ def require_possible_groups(settings: GroupingSettings, num_classes: int) -> Non
     """
     if isinstance(settings.num_groups, int) and not 2 <= settings.num_groups <= num_classes:
         raise DistailError(
-            f"{settings.num_groups} groups of {num_classes} classes cannot be made. Ask for 2 to {num_classes} groups."
+            f"{num_classes} classes cannot be cut into {settings.num_groups} groups. Ask for 2 to {num_classes} groups."
         )
 
 

@@ -81,9 +81,14 @@ def canonical(labels: tuple[int, ...]) -> tuple[int, ...]:
 def load_grouping(path: str | Path) -> Grouping:
     """Reads what `Grouping.save` wrote, or what a person wrote in the same form; `provenance` may be missing.
 
+    Args:
+        path: the file, or the folder that `distail group` made it in.
+
     Raises:
         DistailError: the file is missing or is no grouping; a class is in two groups, in none, or unknown.
     """
+    if Path(path).is_dir():
+        path = Path(path) / "grouping.json"
     if not Path(path).exists():
         raise DistailError(
             f"{path} does not exist. Name a grouping.json; `distail group SOURCE --out FOLDER` makes one there."

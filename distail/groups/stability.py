@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from itertools import combinations, product
 from statistics import fmean, stdev
 
+import numpy as np
+
 from distail.groups.grouping import Grouping
 
 
@@ -55,6 +57,26 @@ class Agreement:
     def of(self, first: str, second: str) -> PairAgreement:
         """The pair of these names, in either order."""
         return next(pair for pair in self.pairs if {pair.first, pair.second} == {first, second})
+
+
+def matched_groups(first: Grouping, other: Grouping) -> dict[int, int]:
+    """For each group of `other` the group of `first` it shares most classes with, one to one; surplus groups get new
+    numbers."""
+    from scipy.optimize import linear_sum_assignment
+
+    size = max(first.num_groups, other.num_groups)
+    shared = np.zeros((size, size))
+    for mine, own in zip(other.group_of, first.group_of, strict=True):
+        shared[mine, own] += 1
+    rows, columns = linear_sum_assignment(-shared)
+    return dict(zip(rows.tolist(), columns.tolist(), strict=True))
+
+
+def moved_classes(first: Grouping, other: Grouping) -> list[int]:
+    """The fewest classes that must change their group to make `other` of `first`, whatever the groups are called."""
+    place = matched_groups(first, other)
+    pairs = zip(first.group_of, other.group_of, strict=True)
+    return [label for label, (own, mine) in enumerate(pairs) if place[mine] != own]
 
 
 def adjusted_rand_index(first: Grouping, second: Grouping) -> float:

@@ -85,6 +85,7 @@ class StageTraining:
         num_images: it learned from.
         epochs: passes over them.
         kept_epoch: the epoch whose network was kept.
+        labels: the protocol by which it learned; 'hard' from the long-tailed images.
     """
 
     title: str
@@ -92,6 +93,7 @@ class StageTraining:
     num_images: int
     epochs: int
     kept_epoch: int
+    labels: str = "hard"
 
 
 def group_stage(grouping: Grouping) -> Stage:

@@ -73,11 +73,23 @@ class TwoStageLessons:
 
 @dataclass(frozen=True, eq=False)
 class TrainedTwoStages:
-    """A two-stage classifier, how its stages were trained, the group stage first, and the seconds that took."""
+    """A two-stage classifier and how it came about.
+
+    Attributes:
+        stages: how each was trained, the group stage first.
+        seconds: that training took.
+        reused: whether a stage was trained earlier and taken from the kept networks.
+    """
 
     saved: SavedTwoStage
     stages: tuple[StageTraining, ...]
     seconds: float
+    reused: bool = False
+
+    @property
+    def labels(self) -> str:
+        """The label protocol: that of the stages on distilled images, or 'hard' where there is none."""
+        return next((stage.labels for stage in self.stages if stage.data == "distilled"), "hard")
 
 
 def require_two_stages(
@@ -197,7 +209,8 @@ def train_two_stages(lessons: TwoStageLessons, grouping: Grouping, architecture:
     preprocessing = lessons.distilled.preprocessing
     saved = SavedTwoStage(model.eval(), group.architecture, architectures, preprocessing, provenance)
     seconds = sum(student.seconds for _, student in trained)
-    return TrainedTwoStages(saved, tuple(stage for stage, _ in trained), seconds)
+    reused = any(student.reused for _, student in trained)
+    return TrainedTwoStages(saved, tuple(stage for stage, _ in trained), seconds, reused)
 
 
 def _train_stage(
@@ -220,7 +233,8 @@ def _train_stage(
         kept=lessons.kept,
     )
     kept = learned.history.kept_epoch
-    training = StageTraining(stage.title, data, len(classroom.data), recipe.num_epochs, kept)
+    labels = "hard" if full else lessons.labels
+    training = StageTraining(stage.title, data, len(classroom.data), recipe.num_epochs, kept, labels)
     return training, learned
 
 

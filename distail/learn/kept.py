@@ -12,9 +12,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from distail.errors import DistailError
+from distail.models.architecture import architecture_source
 from distail.models.saved import SavedNetwork, load_network, save_network
-from distail.plugins import source_hash
+from distail.provenance import environment
 from distail.runtime import Runtime
 from distail.training.loop import History
 from distail.training.recipe import TrainRecipe
@@ -51,9 +54,9 @@ class KeptNetworks:
                 f"{path} does not say how its network was trained ({error!r}). Remove it; it is trained again."
             ) from None
 
-    def keep(self, key: str, saved: SavedNetwork, history: History, seconds: float) -> None:
-        """Writes a trained network."""
-        facts = {"history": asdict(history), "seconds": seconds}
+    def keep(self, key: str, saved: SavedNetwork, history: History, seconds: float, runtime: Runtime) -> None:
+        """Writes a trained network, with how and where it was trained."""
+        facts = {"history": asdict(history), "seconds": seconds, **environment(runtime)}
         network = SavedNetwork(
             saved.network,
             saved.architecture,
@@ -77,10 +80,11 @@ def training_key(data: TrainingSet, architecture: str, recipe: TrainRecipe, seed
         "format": FORMAT,
         "data": digest,
         "architecture": architecture,
-        "architecture_sha256": source_hash(architecture),
+        "architecture_sha256": architecture_source(architecture),
         "recipe": recipe.model_dump(mode="json"),
         "seed": seed,
         "device": runtime.device,
         "precision": runtime.precision,
+        "torch": torch.__version__,
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]

@@ -18,6 +18,7 @@ from distail.data.image_set import require_same_classes
 from distail.data.preprocess import Preprocessing
 from distail.distilled import DistilledSet
 from distail.errors import DistailError
+from distail.models.architecture import architecture_source
 from distail.models.saved import SavedNetwork
 from distail.runtime import Runtime
 from distail.training.recipe import LabelProtocol
@@ -68,8 +69,10 @@ class TeacherTrainingSet:
         tensors = {"images": self.all_images.cpu(), **teacher}
         for name, preprocessing in (("own", self.preprocessing), ("its", self.teacher.preprocessing)):
             tensors |= {f"{name}.{key}": value for key, value in preprocessing.to_tensors().items()}
+        architecture = self.teacher.architecture
         headers = [self.preprocessing.header(), self.teacher.preprocessing.header()]
-        return tensors_digest(tensors, json.dumps(["teacher", self.teacher.architecture, *headers]))
+        own = [architecture, architecture_source(architecture)]
+        return tensors_digest(tensors, json.dumps(["teacher", *own, *headers]))
 
 
 def effective_protocol(distilled: DistilledSet, labels: LabelProtocol) -> LabelProtocol:

@@ -14,7 +14,7 @@ from distail.learn.labels import labelled_training_set
 from distail.models import build_network
 from distail.models.saved import SavedNetwork
 from distail.progress import Progress
-from distail.runtime import Runtime
+from distail.runtime import Runtime, preferred_layout
 from distail.seeding import derive_seed
 from distail.training.loop import History, Selection, train_network
 from distail.training.recipe import LabelProtocol, TrainRecipe
@@ -95,7 +95,7 @@ def train_student(
         saved = replace(
             saved, class_names=classroom.class_names, preprocessing=classroom.preprocessing, provenance=origin
         )
-        saved.network.to(runtime.device)
+        saved.network.to(runtime.device, memory_format=preferred_layout(saved.network))  # type: ignore[call-overload]
         return Student(saved, history, seconds, reused=True)
     begun = time.perf_counter()
     network = build_network(architecture, shape, classroom.data.num_classes, derive_seed(seed, "student"))
@@ -120,5 +120,5 @@ def train_student(
         provenance=origin,
     )
     if kept and key:
-        kept.keep(key, saved, history, seconds)
+        kept.keep(key, saved, history, seconds, runtime)
     return Student(saved, history, seconds)

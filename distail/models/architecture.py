@@ -29,7 +29,7 @@ from distail.models.norm import NORMS, NUM_GROUPS, Norm
 from distail.models.resnet import ResNet18
 from distail.models.timm_family import TimmNetwork, check_timm_name
 from distail.models.vgg import VGG11
-from distail.plugins import class_in_module, is_module
+from distail.plugins import class_in_module, is_module, source_hash
 from distail.seeding import isolated_seed
 
 TIMM_PREFIX = "timm:"
@@ -86,6 +86,11 @@ def check_architecture(architecture: str) -> None:
             closest known name and the grammar.
     """
     _constructor(architecture)
+
+
+def architecture_source(architecture: str) -> str | None:
+    """SHA-256 of the source file of a network of one's own, of which its name says nothing; None for built-in ones."""
+    return source_hash(architecture.removesuffix(COSINE_SUFFIX))
 
 
 def architecture_names() -> tuple[str, ...]:

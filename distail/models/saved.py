@@ -143,13 +143,17 @@ def batch_logits(network: Network, inputs: Float[Tensor, "n c h w"]) -> Float[Te
 def _in_parts(answer: Callable[[Tensor], Tensor], inputs: Tensor, mixes_images: bool) -> Tensor:
     """Answers to preprocessed images without gradients; each CPU thread takes a part where images do not mix."""
 
+    # New threads know nothing of the caller's autocast, and precision must not depend on the number of threads.
+    device = inputs.device.type
+    mixed, precision = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
+
     def of_part(part: slice) -> Tensor:
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(device, precision, enabled=mixed):
             return answer(inputs[part])
 
     if mixes_images:
         return of_part(slice(0, len(inputs)))
-    return torch.cat(map_chunks(of_part, len(inputs), inputs.device.type))
+    return torch.cat(map_chunks(of_part, len(inputs), device))
 
 
 def save_network(path: str | Path, saved: SavedNetwork) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from distail.evaluation.result import Evaluation
 from distail.progress import format_seconds
-from distail.report.evaluation import about_leaked, about_test_images
+from distail.report.evaluation import about_leaked, about_reused, about_test_images
 
 
 def baseline_notes(result: Evaluation) -> list[str]:
@@ -17,6 +17,11 @@ def baseline_notes(result: Evaluation) -> list[str]:
         f"{how['learning_rate']:g} ({how['schedule']}), weight decay {how['weight_decay']:g}, augmentation "
         f"{how['augmentation']}, {facts['precision']} on {facts['device']}.",
     ]
+    if second := facts["second_stage"]:
+        notes.append(
+            f"After that the classifier alone: {second['epochs']} epochs, {second['draws']}, learning rate "
+            f"{second['learning_rate']:g} ({second['schedule']}), weight decay {second['weight_decay']:g}."
+        )
     if any(facts["chosen"]):
         values = [", ".join(f"{name} {value:g}" for name, value in one.items()) for one in facts["chosen"]]
         learned = "after that on all images" if first.num_images == facts["train_images"] else "and never on these"
@@ -24,7 +29,9 @@ def baseline_notes(result: Evaluation) -> list[str]:
             f"Chosen by balanced accuracy on a tenth of each class' training images: {'; '.join(values)} (by seed). "
             f"The networks were trained on the others, {learned}."
         )
-    notes.append("± is the sample standard deviation over networks with other seeds.")
+    if len(result.students) > 1:
+        notes.append("± is the sample standard deviation over networks with other seeds.")
+    notes += about_reused(result)
     notes += about_test_images(result, first)
     notes += about_leaked(result, "the training images")
     seconds = [student.train_seconds for student in result.students]

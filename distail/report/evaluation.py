@@ -53,16 +53,18 @@ def evaluation_notes(result: Evaluation, distilled: DistilledSet, recipe: Evalua
         notes.append("Labels: the set stores no soft labels, so 'static' means its hard labels.")
     chosen = "last epoch" if recipe.select == "last" else "best epoch on validation images from the training data"
     notes.append(
-        f"Each student: {first.epochs} epochs, {chosen}, batch {recipe.train.batch_size}, SGD learning rate "
+        f"Each student: {_epochs(recipe)}, {chosen}, batch {recipe.train.batch_size}, SGD learning rate "
         f"{_learning_rates(result, distilled, recipe)}, augmentation {recipe.train.augmentation}, "
         f"{result.provenance['precision']} on {result.provenance['device']}."
     )
-    notes.append(
-        "± is the sample standard deviation over seeds: over students of one and the same distilled set, while each "
-        "student on random images has a draw of its own."
-        if result.of("random")
-        else "± is the sample standard deviation over students of one and the same set, made once."
-    )
+    if recipe.seeds > 1:
+        notes.append(
+            "± is the sample standard deviation over seeds: over students of one and the same distilled set, while "
+            "each student on random images has a draw of its own."
+            if result.of("random")
+            else "± is the sample standard deviation over students of one and the same set, made once."
+        )
+    notes += about_reused(result)
     notes += about_two_stages(result)
     notes += about_test_images(result, first)
     notes += about_leaked(result, "the images the set was made from")
@@ -78,6 +80,23 @@ def evaluation_notes(result: Evaluation, distilled: DistilledSet, recipe: Evalua
         + f"; together {stored.total:,}."
     )
     return notes + [_about_fairness(result, architecture) for architecture in result.fairness]
+
+
+def about_reused(result: Evaluation) -> list[str]:
+    """How many networks were trained earlier; nothing where none was."""
+    count = sum(student.reused for student in result.students)
+    if not count:
+        return []
+    return [
+        f"{count} of {len(result.students)} rows are of networks that were trained earlier and kept, wholly or in a "
+        "part; their times are those of then."
+    ]
+
+
+def _epochs(recipe: EvaluationRecipe) -> str:
+    """'1001 epochs (1000, and one more by the step schedule)'."""
+    asked, run = recipe.train.epochs, recipe.train.num_epochs
+    return f"{run} epochs" + (f" ({asked}, and one more by the step schedule)" if run != asked else "")
 
 
 def _learning_rates(result: Evaluation, distilled: DistilledSet, recipe: EvaluationRecipe) -> str:

@@ -1,12 +1,12 @@
 """Pictures of groups of classes: features on a plane, and the matrix of distances.
 
-Colours are those of Okabe and Ito, told apart by colour-blind readers too; where they do not suffice for the classes,
-the shape of the marks changes. Legends stand outside, names are drawn literally.
+Colours are those of Okabe and Ito, told apart by colour-blind readers too, and three more for up to ten classes; of
+more classes the shape of the marks changes. Legends stand outside, names are drawn literally.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +16,17 @@ import numpy as np
 from distail.groups.finding import FoundGroups
 from distail.groups.grouping import Grouping
 from distail.groups.projection import Projection
-from distail.groups.stability import adjusted_rand_index
+from distail.groups.stability import adjusted_rand_index, matched_groups
 from distail.report.names import one_line
 from distail.report.sheet import INK, MUTED, font, save_canvas, shortened, text_width
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#4D4D4D")
+COLOURS = (
+    *("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#4D4D4D"),
+    *("#9C7A00", "#7A3FA0", "#A6C64C"),
+)
 MARKERS = ("o", "^", "s", "D", "v", "P", "X")
 
 MAX_MARKED_CLASSES = 21
@@ -178,8 +181,10 @@ def distances_picture(found: FoundGroups, path: Path) -> None:
             for text in texts():
                 text.set_fontproperties(font(12))
                 text.set_parse_math(False)
-        axes.set_xticklabels(axes.get_xticklabels(), rotation=90)
+        if room - 16 > cell:  # short names stand upright
+            axes.set_xticklabels(axes.get_xticklabels(), rotation=90)
     page.colour_bar(picture, left + side + 48, top, 16, side)
+    page.text(left + side + 40, top - 14, "distance", size=12, colour=MUTED)
     page.save(path)
 
 
@@ -264,11 +269,5 @@ def _colour(group: int) -> str:
 
 def _matched(first: Grouping, other: Grouping) -> Callable[[int], str]:
     """Colour of each group of `other`: that of the group of `first` that it shares most classes with."""
-    from scipy.optimize import linear_sum_assignment
-
-    size = max(first.num_groups, other.num_groups)
-    shared = np.zeros((size, size))
-    for mine, own in zip(other.group_of, first.group_of, strict=True):
-        shared[mine, own] += 1
-    mapping: Mapping[int, int] = dict(zip(*linear_sum_assignment(-shared), strict=True))
-    return lambda group: _colour(int(mapping[group]))
+    place = matched_groups(first, other)
+    return lambda group: _colour(place[group])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.table import Table
@@ -10,7 +10,7 @@ from rich.text import Text
 
 from distail.groups.choice import GroupCount
 from distail.groups.finding import FoundGroups
-from distail.groups.stability import Agreement, PairAgreement
+from distail.groups.stability import Agreement, PairAgreement, moved_classes
 from distail.report.names import one_line
 
 MAX_CLASS_ROWS = 40
@@ -19,7 +19,7 @@ MAX_CLASS_ROWS = 40
 
 def groups_table(found: FoundGroups) -> Table:
     """A line for each group: how many classes, how far apart inside and from the others, and which."""
-    table = _table("mean distance of two classes, in units of the features")
+    table = _table("mean distance of two classes; only how it compares inside and outside has a meaning")
     for head in ("group", "classes", "inside", "to others"):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("members", overflow="fold")
@@ -80,6 +80,23 @@ def agreement_table(agreement: Agreement) -> Table:
     return table
 
 
+def others_table(found: Mapping[str, Sequence[FoundGroups]]) -> Table:
+    """How every other grouping differs from the first: the classes that would have to change their group."""
+    first = next(iter(found.values()))[0].grouping
+    table = _table("classes that stand in another group than in the first grouping, by data and seed")
+    table.add_column("data", overflow="fold")
+    table.add_column("seed", justify="right", no_wrap=True)
+    table.add_column("moved classes", overflow="fold")
+    for name, several in found.items():
+        for one in several:
+            if one.grouping is first:
+                continue
+            moved = [one_line(first.class_names[label]) for label in moved_classes(first, one.grouping)]
+            shown = ", ".join(moved[:MAX_CLASS_ROWS]) + (" ..." if len(moved) > MAX_CLASS_ROWS else "")
+            table.add_row(Text(one_line(name)), str(one.grouping.provenance["seed"]), Text(shown or "none"))
+    return table
+
+
 def tried_table(tried: Sequence[GroupCount], chosen: int) -> Table:
     """What each number of groups reached on held-out images."""
     table = _table("balanced accuracy on held-out images, in percent; 1 group is the balanced rule without groups")
@@ -115,6 +132,14 @@ def groups_notes(found: FoundGroups) -> list[str]:
         if cut.value
         else "all distances are zero"
     )
+    standing = [label for label, (own, next_) in enumerate(zip(*_class_means(found), strict=True)) if next_ < own]
+    if standing:
+        names = ", ".join(one_line(found.grouping.class_names[label]) for label in standing[:5])
+        more = f" and {len(standing) - 5} more" if len(standing) > 5 else ""
+        notes.append(
+            f"Nearer on average to another group than to the rest of their own: {names}{more}. The cut counts sums, "
+            "which favour groups of equal size."
+        )
     notes.append(f"Sum of distances between groups: {cut.value:.6g}; {better}.")
     few = [name for name, count in _centroids_of(found) if count < found.centroids.num_wanted]
     if few:

@@ -69,7 +69,9 @@ class ImageState:
         return math.isfinite(loss) and bool(torch.isfinite(self.images).all())
 
 
-def divergence(name: str, loss: float, iteration: int, image_lr: float) -> DistailError:
+def divergence(
+    name: str, loss: float, iteration: int, image_lr: float, network_lr: float | None = None
+) -> DistailError:
     """What to raise where the loss or the images are no longer finite, after the last good state has been saved.
 
     Args:
@@ -77,9 +79,11 @@ def divergence(name: str, loss: float, iteration: int, image_lr: float) -> Dista
         loss: of the iteration that went wrong.
         iteration: which one; so many are good.
         image_lr: the step size on the images.
+        network_lr: that of networks that train on the images, which may be what went wrong.
     """
+    other = "" if network_lr is None else f" or network_lr (now {network_lr:g})"
     return DistailError(
         f"{name}: the loss became {loss:g} or the images are no longer finite in iteration {iteration}. Lower image_lr "
-        f"(now {image_lr:g}) and start anew. What was learned before is kept: `--resume --set iterations={iteration}` "
-        "makes a set of it."
+        f"(now {image_lr:g}){other} and start anew. What was learned before is kept: "
+        f"`--resume --set iterations={iteration}` makes a set of it."
     )

@@ -21,14 +21,15 @@ def class_aware_order(
 ) -> Int64[Tensor, " m"]:
     """Positions of one epoch: as many draws as classes times the largest class, every class equally often.
 
-    Classes come in rounds of random order; each visit takes the next images of a class, which start again in a new
-    random order when all have been used.
+    Classes come in rounds of random order; each visit takes the next images of a class, at most as many as the largest
+    class has, which start again in a new random order when all have been used.
 
     Source: Kang et al., arXiv:1910.09217, class-aware sampling with 4 images a visit. Deviation: rounds start anew
         each epoch, so that an epoch can be repeated on its own.
     """
     num_classes = len(class_indices)
-    total = num_classes * max(len(indices) for indices in class_indices)
+    largest = max(len(indices) for indices in class_indices)
+    total, images_per_visit = num_classes * largest, min(images_per_visit, largest)
     rounds = -(-total // (num_classes * images_per_visit))
     classes = torch.cat([torch.randperm(num_classes, generator=generator) for _ in range(rounds)])
     order = torch.empty(len(classes), images_per_visit, dtype=torch.int64)

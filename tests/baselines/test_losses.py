@@ -25,12 +25,14 @@ def exactly(expected: float) -> object:
 
 def test_weighted():
     weights = torch.tensor([0.5, 1.0, 2.0, 4.0], dtype=torch.float64)
-    expected = sum(float(weights[label]) * reference.cross_entropy(row, label) for row, label in ROWS)
-    assert value(weighted(weights)) == exactly(expected)
+    scale = sum(COUNTS) / sum(count * float(weight) for count, weight in zip(COUNTS, weights, strict=True))
+    expected = scale * sum(float(weights[label]) * reference.cross_entropy(row, label) for row, label in ROWS)
+    assert value(weighted(weights, COUNTS)) == exactly(expected)
+    assert value(weighted(7 * weights, COUNTS)) == exactly(expected)
 
 
 def test_weights_may_set_in_later():
-    loss = weighted(torch.tensor([0.5, 1.0, 2.0, 4.0]), from_epoch=3)
+    loss = weighted(torch.tensor([0.5, 1.0, 2.0, 4.0]), COUNTS, from_epoch=3)
     plain = sum(reference.cross_entropy(row, label) for row, label in ROWS)
     assert value(loss, 2) == exactly(plain)
     assert value(loss, 3) != pytest.approx(plain, rel=1e-3)
@@ -83,7 +85,7 @@ def test_margins():
 
 
 def test_inverse_frequency_by_hand():
-    assert inverse_frequency_weights((4, 1)).tolist() == [0.4, 1.6]
+    assert inverse_frequency_weights((4, 1)).tolist() == [0.25, 1.0]
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.9, 0.9999])
@@ -100,8 +102,8 @@ EQUAL = (7, 7, 7, 7)
     [
         shifted(log_prior(EQUAL)),
         shifted(2.0 * log_prior(EQUAL)),
-        weighted(class_balanced_weights(EQUAL, 0.9999)),
-        weighted(inverse_frequency_weights(EQUAL)),
+        weighted(class_balanced_weights(EQUAL, 0.9999), EQUAL),
+        weighted(inverse_frequency_weights(EQUAL), EQUAL),
         focal(0.0),
     ],
     ids=["balanced softmax", "logit adjustment", "class-balanced", "inverse frequency", "focal, gamma 0"],
@@ -111,7 +113,7 @@ def test_without_a_tail_it_is_cross_entropy(loss):
 
 
 def test_parts_of_a_batch_add_up():
-    losses: list[Loss] = [weighted(torch.rand(4)), focal(2.0), shifted(log_prior(COUNTS)), cross_entropy]
+    losses: list[Loss] = [weighted(torch.rand(4), COUNTS), focal(2.0), shifted(log_prior(COUNTS)), cross_entropy]
     losses.append(with_margins(torch.rand(4), cross_entropy))
 
     def part(loss: Loss, rows: slice) -> Tensor:

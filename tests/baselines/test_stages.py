@@ -7,6 +7,7 @@ import torch
 
 from distail.baselines import _task
 from distail.baselines._baseline import Baseline
+from distail.errors import DistailError
 from distail.models.cosine import CosineClassifier
 from distail.training.max_norm import longest_row
 from distail.training.technique import cross_entropy
@@ -131,3 +132,88 @@ def test_samplers_draw_what_they_promise(monkeypatch, name, expected):
     fit(name, task)
     counts = Counter(task.train.labels[torch.cat(drawn)].tolist())
     assert [counts[label] / sum(counts.values()) for label in range(3)] == pytest.approx(expected, abs=0.03)
+
+
+def second_stage_of(name: str, monkeypatch: pytest.MonkeyPatch, task=None):
+    """The recipe and the technique by which a baseline trains the classifier."""
+    seen = []
+    original = _task.train_network
+
+    def watch(network, data, recipe, *, technique, **keywords):
+        seen.append((recipe, technique))
+        return original(network, data, recipe, technique=technique, **keywords)
+
+    monkeypatch.setattr(_task, "train_network", watch)
+    fit(name, task)
+    (found,) = seen
+    return found
+
+
+@pytest.mark.parametrize("name", ["crt", "lws"])
+def test_the_classifier_learns_from_balanced_draws(name, monkeypatch):
+    task = tiny_task(schedule="constant", warmup=0.1)
+    recipe, technique = second_stage_of(name, monkeypatch, task)
+    assert (recipe.schedule, recipe.warmup) == ("cosine", 0.0)
+    assert recipe.weight_decay == (0.0 if name == "lws" else task.recipe.weight_decay)
+    drawn = torch.cat(technique.batches(0, torch.Generator().manual_seed(0)))
+    counts = Counter(task.train.labels[drawn].tolist())
+    assert counts == {0: 12, 1: 12, 2: 12}
+    assert technique.classifier_only
+
+
+def test_weight_balancing_weighs_and_decays_in_its_second_stage(monkeypatch):
+    recipe, technique = second_stage_of("weight_balancing", monkeypatch)
+    assert (recipe.weight_decay, recipe.schedule) == (0.1, "cosine")
+    assert technique.batches is None
+    logits = torch.zeros(1, 3, dtype=torch.float64)
+    losses = [float(technique.loss(logits, torch.tensor([label]), 0)) for label in range(3)]
+    weights = [(1 - 0.9999) / (1 - 0.9999**count) for count in COUNTS]
+    scale = sum(COUNTS) / sum(count * weight for count, weight in zip(COUNTS, weights, strict=True))
+    plain = float(cross_entropy(logits, torch.tensor([0]), 0))
+    assert losses == pytest.approx([scale * weight * plain for weight in weights], rel=1e-6)
+
+
+def test_the_second_stage_is_reported():
+    facts = fit("crt").second_stage
+    assert facts is not None
+    assert (facts["draws"], facts["schedule"]) == ("each class equally often", "cosine")
+    assert fit("cross_entropy").second_stage is None
+
+
+@pytest.mark.parametrize("gamma", [0.0, 2.0])
+def test_focal_focuses_by_its_gamma(gamma, monkeypatch):
+    loss = loss_of("focal", monkeypatch, gamma=gamma)
+    logits = torch.tensor([[1.0, 0.0, 0.0]], dtype=torch.float64)
+    chance = float(logits.softmax(1)[0, 0])
+    plain = float(cross_entropy(logits, torch.tensor([0]), 0))
+    assert float(loss(logits, torch.tensor([0]), 0)) == pytest.approx((1 - chance) ** gamma * plain, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["inverse_frequency", "class_balanced_loss"])
+def test_weights_leave_the_mean_loss_as_large_as_it_was(name, monkeypatch):
+    """At the start, where the network knows nothing: all images together weigh as much as without weights."""
+    loss = loss_of(name, monkeypatch)
+    labels = torch.arange(3).repeat_interleave(torch.tensor(COUNTS))
+    logits = torch.zeros(len(labels), 3, dtype=torch.float64)
+    assert float(loss(logits, labels, 0)) == pytest.approx(float(cross_entropy(logits, labels, 0)), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["tau_norm", "logit_adjustment_post_hoc", "lws", "weight_balancing"])
+def test_other_classifiers_are_refused_before_training(name, monkeypatch):
+    monkeypatch.setattr(_task, "train_student", lambda *_, **__: pytest.fail("trained"))
+    with pytest.raises(DistailError, match="linear classifier"):
+        fit(name, tiny_task(architecture="convnet2-w8-cosine"))
+
+
+@pytest.mark.parametrize("distance", ["cosine", "euclidean"])
+def test_the_nearest_mean_is_the_same_in_low_precision(distance):
+    """What all logits have in common would drown their differences in eight bits."""
+    fitted = fit("nearest_class_mean", tiny_task(counts=(60, 30, 10)), distance=distance)
+    weight, bias = weights(fitted)["classifier.weight"], weights(fitted)["classifier.bias"]
+    assert float(weight.mean(dim=0).abs().max()) < 1e-6 * float(weight.abs().max()) + 1e-7
+    assert float(bias.mean().abs()) < 1e-5 * float(bias.abs().max()) + 1e-7
+    images = tiny_images((40, 40, 40), seed=9).images
+    exact = fitted.saved.predict_logits(images).argmax(1)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = fitted.saved.predict_logits(images).argmax(1)
+    assert float((exact == rough).float().mean()) > 0.95

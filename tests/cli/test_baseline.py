@@ -154,6 +154,25 @@ def test_experts_need_a_linear_classifier(source):
 # The list
 
 
+def test_a_run_is_no_source(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "distilled.safetensors").touch()
+    refused(tmp_path / "run", *FAST, names=("folder of a run", "distail evaluate"))
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_training(source):
+    refused(source, *FAST, "--out", "/proc/scores.json", names=("/proc/scores.json",))
+    refused(source, *FAST, "--save", "/proc/net.safetensors", names=("/proc/net.safetensors",))
+
+
+def test_networks_are_kept_and_said_to_be(source):
+    flags = ("--method", "crt", "--networks", "networks")
+    first, again = baseline(source, *flags), baseline(source, *flags)
+    assert "trained earlier" not in first.flat
+    assert "1 of 1 rows are of networks that were trained earlier" in again.flat
+    assert "classifier alone: 10 epochs, each class equally often" in again.flat
+
+
 def test_every_baseline_is_listed_with_its_paper():
     shown = succeed("baselines")
     for name in baseline_names():
@@ -177,3 +196,13 @@ def test_the_saved_network_is_the_one_of_seed_zero(source, tmp_path):
     accuracy = float((predicted == test.labels).double().mean())
     assert accuracy == pytest.approx(scores[0]["scores"]["accuracy"], abs=1 / 18 + 1e-6)  # fp32 against bf16
     assert torch.isfinite(torch.tensor(accuracy))
+
+
+def test_hyper_parameters_of_one_baseline_are_explained():
+    shown = succeed("baselines", "ldam_drw").flat
+    for words in ("max_margin", "0.5", "Share of the epochs before the weights set in", "--set NAME=VALUE"):
+        assert words in shown
+    told = succeed("baselines", "ldam_drw", "--json").json["ldam_drw"]
+    assert {entry["name"] for entry in told["described"]} == {"max_margin", "beta", "deferred"}
+    assert told["train"]["epochs"] == 200
+    assert_clear_refusal(call("baselines", "ldam"), "ldam", "ldam_drw")

@@ -44,6 +44,7 @@ def test_digits_are_grouped_compared_and_kept(digits, shared):
     assert {"versions", "hardware", "seconds"} <= manifest["provenance"].keys()
     by_pair = {(pair["first"], pair["second"]): pair for pair in manifest["agreement"]}
     assert by_pair["imbalance 50", "balanced"]["n"] == 4
+    assert "another group than in the first grouping" in digits.flat
     assert by_pair["balanced", "balanced"]["n"] == 1
     assert [one["seed"] for one in manifest["found"]["balanced"]] == [0, 1]
 
@@ -166,3 +167,20 @@ def test_damaged_groupings_are_refused(digits, shared, tmp_path):
     (tmp_path / "grouping.json").write_text(json.dumps(whole))
     with pytest.raises(DistailError, match="exactly one group"):
         distail.load_grouping(tmp_path / "grouping.json")
+
+
+def test_a_chosen_number_of_groups_is_compared_on_alike_networks(source):
+    """Images that are held out to choose the number by are held out of every network."""
+    flags = ("--groups", "auto", "--seeds", 3, "--set", "max_groups=3")
+    found = succeed("group", source, *QUICK, *flags, "--json").json["found"]
+    sizes = {one["trained_on"]["num_images"] for several in found.values() for one in several}
+    assert len(sizes) == 1
+
+
+def test_balanced_data_are_not_compared_with_themselves(tmp_path):
+    refused = call("group", "digits", *QUICK, "--compare", "balanced")
+    assert_clear_refusal(refused, "--compare balanced", "--imbalance")
+
+
+def test_the_folder_of_a_grouping_names_it(digits, shared):
+    assert distail.load_grouping(shared / "groups").class_names == tuple("0123456789")

@@ -14,4 +14,7 @@ def test_an_interrupted_run_says_how_to_go_on(monkeypatch, tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["distill", "digits", "--out", str(tmp_path / "run")])
     assert stopped.value.code == 130
-    assert capsys.readouterr().err == "Interrupted. A run with --out goes on with --resume.\n"
+    error = capsys.readouterr().err
+    assert error.startswith("Interrupted. ")
+    assert "--resume" in error
+    assert "--networks" in error

@@ -129,9 +129,11 @@ def test_python_takes_a_grouping_and_a_recipe(run):
         (("--group-epochs", 2), "--group-epochs"),
         (("--two-stage", "--groups", 2, "--grouping", "x.json"), "--grouping"),
         (("--two-stage", "--groups", "two"), "--groups two"),
-        (("--two-stage", "--groups", 1), "1 groups of 3 classes"),
-        (("--two-stage", "--groups", 4), "4 groups of 3 classes"),
+        (("--two-stage", "--groups", 1), "into 1 groups"),
+        (("--two-stage", "--groups", 4), "into 4 groups"),
         (("--two-stage", "--grouping", "none.json"), "none.json"),
+        ((*STAGES, "--grouping", "x.json", "--group-data", "distilled"), "--group-epochs"),
+        (("--imbalance", 50), "--train"),
     ],
     ids=str,
 )

@@ -2,7 +2,7 @@ import pytest
 
 from distail.errors import DistailError
 from distail.groups.grouping import Grouping
-from distail.groups.stability import adjusted_rand_index, agreement
+from distail.groups.stability import adjusted_rand_index, agreement, moved_classes
 
 NAMES = ("a", "b", "c", "d")
 HALVES, CROSSED, ALONE = (Grouping(NAMES, groups) for groups in ((0, 0, 1, 1), (0, 1, 0, 1), (0, 1, 1, 1)))
@@ -40,3 +40,10 @@ def test_every_pair_of_groupings_is_compared():
 def test_other_classes_are_refused():
     with pytest.raises(DistailError, match="other classes"):
         adjusted_rand_index(HALVES, Grouping(("a", "b", "c", "e"), (0, 0, 1, 1)))
+
+
+def test_moved_classes_are_counted_whatever_groups_are_called():
+    assert moved_classes(HALVES, HALVES) == []
+    assert moved_classes(HALVES, ALONE) == [1]
+    assert moved_classes(HALVES, Grouping(NAMES, (0, 0, 1, 2))) == [3]
+    assert len(moved_classes(HALVES, CROSSED)) == 2

@@ -8,6 +8,7 @@ import torch
 from distail.data.preprocess import fit_preprocessing
 from distail.distilled import DistilledSet
 from distail.errors import DistailError
+from distail.groups import two_stage_training
 from distail.groups.grouping import Grouping
 from distail.groups.settings import GroupingSettings, TwoStageRecipe
 from distail.groups.stages import class_stages, group_stage
@@ -165,10 +166,21 @@ def test_an_easy_problem_is_learned():
     assert float((saved.predict_logits(test.images).argmax(1) == test.labels).float().mean()) > 0.6
 
 
-def test_validation_images_choose_epochs_where_a_group_has_some():
+def test_validation_images_choose_epochs_where_a_group_has_some(monkeypatch):
+    """What is held out decides: with other answers to the same images, other epochs are kept."""
     held_out = TRAIN.subset(TRAIN.indices_of(0)[:2])  # none of group 2
     trained = train_two_stages(lessons(held_out=held_out), GROUPING, NETWORK, 0)
     assert trained.stages[2].kept_epoch == 9
+    seen: list[str] = []
+    original = two_stage_training.train_student
+
+    def watch(classroom, *arguments, selection, title, **keywords):
+        seen.append(f"{title}: {selection is not None}")
+        return original(classroom, *arguments, selection=selection, title=title, **keywords)
+
+    monkeypatch.setattr(two_stage_training, "train_student", watch)
+    train_two_stages(lessons(held_out=held_out), GROUPING, NETWORK, 0)
+    assert [one.rpartition(": ")[2] for one in seen] == ["True", "True", "False"]
 
 
 def test_groups_are_found_behind_the_set_s_preprocessing():
@@ -176,6 +188,19 @@ def test_groups_are_found_behind_the_set_s_preprocessing():
     found = two_stage_grouping(lessons(recipe=RECIPE.model_copy(update={"settings": settings})), NETWORK)
     assert found.num_groups == 3
     assert found.provenance["data_sha256"] == TRAIN.content_hash
+
+
+def test_rows_say_by_which_labels_their_stages_learned():
+    soft = make_set(soft_labels=soft_labels())
+    for stages, expected in (
+        ({}, ("static", ["hard", "static", "static"])),
+        ({"group_data": "distilled"}, ("static", ["static"] * 3)),
+        ({"class_data": "full"}, ("hard", ["hard"] * 3)),
+    ):
+        recipe = RECIPE.model_copy(update={"epochs": 1, **stages})
+        own = replace(lessons(distilled=soft, recipe=recipe), labels="static", train=TrainRecipe(epochs=1))
+        trained = train_two_stages(own, GROUPING, NETWORK, 0)
+        assert (trained.labels, [stage.labels for stage in trained.stages]) == expected
 
 
 # What is refused
@@ -192,7 +217,7 @@ def test_bad_input_is_refused_before_training():
     with pytest.raises(DistailError, match="into one group"):
         require_two_stages(distilled, RECIPE, TRAIN, Grouping(NAMES, (0,) * 5))
     many = RECIPE.model_copy(update={"settings": GroupingSettings(num_groups=6)})
-    with pytest.raises(DistailError, match="6 groups of 5 classes cannot be made"):
+    with pytest.raises(DistailError, match="5 classes cannot be cut into 6 groups"):
         require_two_stages(distilled, many, TRAIN, None)
     with pytest.raises(DistailError, match="images of the same size"):
         require_two_stages(distilled, RECIPE, images_of((2,) * 5, 1, (3, 9, 9), class_names=NAMES), GROUPING)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -11,12 +12,16 @@ from distail.baselines._registry import build_baseline
 from distail.baselines._task import Task
 from distail.data.preprocess import fit_preprocessing
 from distail.errors import DistailError
+from distail.evaluation.baseline import BaselineScoring, evaluate_baseline
 from distail.evaluation.protocol import Scoring, evaluate
+from distail.evaluation.recipe import BaselineRecipe
 from distail.groups.grouping import Grouping
 from distail.groups.settings import TwoStageRecipe
+from distail.learn import kept as kept_module
 from distail.learn import student as student_module
-from distail.learn.kept import KeptNetworks
+from distail.learn.kept import KeptNetworks, training_key
 from distail.learn.student import Classroom, Student, train_student
+from distail.report.baseline import baseline_notes
 from distail.runtime import Runtime
 from distail.training.loop import Selection
 from distail.training.technique import Technique, cross_entropy
@@ -87,6 +92,17 @@ def test_whatever_decides_a_network_tells_it_from_others(kept, num_trained):
     assert len(num_trained) == len(others) == len(list(kept.folder.iterdir()))
     for other in others:
         assert student(kept, **other).reused
+
+
+def test_precision_and_own_sources_tell_networks_apart_too(monkeypatch):
+    data = Classroom.of_distilled(make_set(), "static", CPU).data
+
+    def key(precision: str = "fp32") -> str | None:
+        return training_key(data, ARCHITECTURE, RECIPE, 0, Runtime("cpu", precision))
+
+    keys = {key(), key("bf16")}
+    monkeypatch.setattr(kept_module, "architecture_source", lambda architecture: "the file's hash")
+    assert len(keys | {key()}) == 3
 
 
 def test_real_images_and_their_preprocessing_count_too(kept):
@@ -160,6 +176,41 @@ def test_baselines_that_begin_with_plain_training_share_it(kept, num_trained):
     assert torch.equal(
         alone.saved.predict_logits(TEST.images), fitted["crt"].saved.predict_logits(TEST.images)
     )  # changing the copy left the kept one as it was
+
+
+def test_times_of_kept_networks_are_those_of_their_training(kept):
+    """A baseline's time is that of its own work and of what it took."""
+    scoring = BaselineScoring(TRAIN, TEST, baseline_recipe("cross_entropy"), kept=kept)
+    first = evaluate_baseline(scoring).evaluation.students[0]
+    assert not first.reused
+    for path in kept.folder.iterdir():
+        content = read_tensors(path, "network")
+        training = {**content.header["provenance"]["training"], "seconds": 1000.0}
+        header = {**content.header, "provenance": {**content.header["provenance"], "training": training}}
+        write_tensors(path, TensorFile("network", content.tensors, header))
+    for name, settings, least in (("crt", {}, 1000), ("tau_norm", {"tau": 1.0}, 1000)):
+        again = evaluate_baseline(replace(scoring, recipe=baseline_recipe(name, settings)))
+        (student,) = again.evaluation.students
+        assert student.reused
+        assert least < student.train_seconds < least + 900
+        assert any("trained earlier and kept" in note for note in baseline_notes(again.evaluation))
+
+
+def test_a_refit_takes_two_networks(kept):
+    recipe = baseline_recipe("tau_norm", {"refit": True})
+    scoring = BaselineScoring(TRAIN, TEST, recipe, kept=kept)
+    evaluate_baseline(scoring)
+    assert len(list(kept.folder.iterdir())) == 2
+    fitted = []
+    for path in kept.folder.iterdir():
+        fitted.append(read_tensors(path, "network").header["provenance"]["training"]["seconds"])
+    (student,) = evaluate_baseline(scoring).evaluation.students
+    assert student.train_seconds > sum(fitted)
+
+
+def baseline_recipe(method: str, settings: dict[str, Any] | None = None) -> BaselineRecipe:
+    cheap = {"epochs": 2, "batch_size": 16}
+    return BaselineRecipe(method=method, settings=settings or {}, architecture=ARCHITECTURE, seeds=1, train=cheap)
 
 
 def test_a_file_that_says_nothing_of_its_training_is_refused(kept):

@@ -164,3 +164,19 @@ def test_a_file_of_another_kind_is_refused(path: Path) -> None:
 def test_a_missing_file_is_refused(path: Path) -> None:
     with pytest.raises(DistailError, match="does not exist"):
         load_network(path)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_logits_do_not_depend_on_the_number_of_threads(precision):
+    """Threads share the images, and must compute in the caller's precision."""
+    saved, images, threads = make_saved("convnet2-w8"), images_of(70), torch.get_num_threads()
+    logits = []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+                logits.append(saved.predict_logits(images))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(logits[0], logits[1])
+    assert torch.equal(logits[0], saved.predict_logits(images)) == (precision == torch.float32)

@@ -90,6 +90,11 @@ def open_folder(origin: str, folder: Path) -> FolderSource:
 
 def _why_no_classes(origin: str, folder: Path) -> str:
     names = [entry.name for entry in _entries(folder)]
+    if "distilled.safetensors" in names or {"manifest.json", "recipe.yaml"} <= set(names):
+        return (
+            f"{origin} is the folder of a run, not of images. Use it as it is with `distail evaluate` or "
+            "`train`, open it with `load_distilled` in Python, or make images of it by `distail export`."
+        )
     if {"dataset_info.json", "dataset_dict.json", "state.json"} & set(names):
         return f"{origin} was written by save_to_disk of the datasets library. Name it as hf:{folder}."
     if any(Path(name).suffix.lower() in IMAGE_SUFFIXES for name in names):
