@@ -7,9 +7,9 @@ confidence in the right class, over the distilled images of each class, as equal
 
 τ is one of a grid from 0, the smallest of several. Nothing is trained.
 
-Source: NeurIPS 2025, arXiv:2511.17914; the grid is ours. The deviation also shrinks where a large τ gives every image to
-    the smallest class and all confidences collapse together, so the grid ends at 3, and every τ is passed over whose mean
-    confidence is less than half of the largest on the grid.
+Source: NeurIPS 2025, arXiv:2511.17914. Ours are the grid and its bound: the deviation also shrinks where a large τ
+    gives every image to the smallest class, so that all confidences collapse together. For the same reason every τ is
+    passed over whose mean confidence is less than half of the largest on the grid.
 """
 
 from __future__ import annotations
@@ -71,13 +71,10 @@ def confidence(logits: Float[Tensor, "n k"], labels: Int64[Tensor, " n"]) -> Con
         logits: of the soft labels.
         labels: the right classes.
     """
-    exact = logits.double()
-    right = exact.softmax(dim=1).gather(1, labels[:, None]).squeeze(1)
+    right = logits.softmax(dim=1).gather(1, labels[:, None]).squeeze(1).double()
     counts = torch.bincount(labels, minlength=logits.shape[1])
     sums = torch.zeros(logits.shape[1], dtype=torch.float64, device=logits.device).index_add(0, labels, right)
-    means = tuple(
-        total / count if count else None for total, count in zip(sums.tolist(), counts.tolist(), strict=True)
-    )
+    means = tuple(total / count if count else None for total, count in zip(sums.tolist(), counts.tolist(), strict=True))
     return Confidence(means, float((logits.argmax(dim=1) == labels).double().mean()))
 
 
@@ -99,7 +96,7 @@ def fair_tau(
         DistailError: counts and logits disagree, a class had no training image, a logit is not finite, or fewer than
             two classes have distilled images.
     """
-    prior = _log_prior(logits, class_counts)
+    prior = _log_prior(logits.shape[1], class_counts)
     if not bool(torch.isfinite(logits).all()):
         raise DistailError("Soft labels are NaN or infinite. Make them again; see the network that they are from.")
     if len(labels.unique()) < 2:
@@ -107,7 +104,7 @@ def fair_tau(
             "ADSA makes classes equally certain, but fewer than two of them have distilled images. Use a set with "
             "images of several classes."
         )
-    exact = logits.double()
+    exact, labels = logits.detach().cpu().double(), labels.cpu()  # not every device has float64
     found = [(tau, confidence(exact - tau * prior, labels)) for tau in taus]
     enough = COLLAPSED * max(one.mean for _, one in found)
     stable = [(tau, one.deviation) for tau, one in found if one.mean >= enough]
@@ -121,7 +118,8 @@ def fair_logits(logits: Float[Tensor, "n k"], class_counts: Sequence[int], tau: 
     Raises:
         DistailError: counts and logits disagree, or a class had no training image.
     """
-    return (logits.double() - tau * _log_prior(logits, class_counts)).to(logits.dtype)
+    shift = tau * _log_prior(logits.shape[1], class_counts)
+    return (logits.cpu().double() - shift).to(logits)
 
 
 def fair_teacher(teacher: SavedNetwork, class_counts: Sequence[int], tau: float) -> SavedNetwork:
@@ -132,15 +130,15 @@ def fair_teacher(teacher: SavedNetwork, class_counts: Sequence[int], tau: float)
     """
     network = deepcopy(teacher.network)
     network.require_linear_classifier("ADSA")
-    shift_logits(network.classifier, -tau * _log_prior(network.classifier.weight.T, class_counts))
+    shift_logits(network.classifier, -tau * _log_prior(network.classifier.out_features, class_counts))
     return replace(teacher, network=network, provenance={**teacher.provenance, "adsa": {"tau": tau}})
 
 
-def _log_prior(logits: Float[Tensor, "n k"], class_counts: Sequence[int]) -> Float[Tensor, " k"]:
-    """log π on the device of the logits."""
-    if len(class_counts) != logits.shape[1]:
+def _log_prior(num_classes: int, class_counts: Sequence[int]) -> Float[Tensor, " k"]:
+    """log π."""
+    if len(class_counts) != num_classes:
         raise DistailError(
-            f"There are image counts of {len(class_counts)} classes, but labels of {logits.shape[1]}. Name the training "
+            f"There are image counts of {len(class_counts)} classes, but labels of {num_classes}. Name the training "
             "data of the set."
         )
     if min(class_counts) < 1:
@@ -148,4 +146,4 @@ def _log_prior(logits: Float[Tensor, "n k"], class_counts: Sequence[int]) -> Flo
             f"Class {list(class_counts).index(min(class_counts))} has no training image, so its share has no "
             "logarithm. Use training data with images of every class."
         )
-    return log_prior(tuple(class_counts)).to(logits.device)
+    return log_prior(tuple(class_counts))
