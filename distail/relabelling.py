@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from distail.artifact import require_free, tensors_digest
-from distail.data.image_set import ImageSet, require_same_classes
+from distail.data.image_set import IN_MEMORY, ImageSet, require_same_classes
+from distail.data.long_tail import make_long_tailed
 from distail.distilled import DistilledSet, load_distilled
 from distail.errors import DistailError
 from distail.learn.adsa import Confidence, confidence, fair_logits, fair_tau
@@ -100,15 +101,16 @@ def relabel(
         require_free(Path(out))
     progress, runtime = progress or SilentProgress(), resolve_runtime(device, "fp32")
     distilled = target if isinstance(target, DistilledSet) else _opened(target)
-    source = _training_source(train, imbalance)
-    counts = _class_counts(distilled, source, progress) if adsa else None
-    network = teacher if isinstance(teacher, SavedNetwork) or teacher is None else load_network(teacher)
+    counts = _class_counts(distilled, train, imbalance, progress) if adsa else None
+    network = load_network(teacher) if isinstance(teacher, str | Path) else teacher
     found = relabelled(distilled, network, counts, runtime)
-    origin = {
-        "from": "a set in memory" if isinstance(target, DistilledSet) else str(target),
+    facts = {
+        "from": IN_MEMORY if isinstance(target, DistilledSet) else str(target),
         "from_sha256": _digest(distilled),
+        "teacher": None if network is None else _about(network, teacher),
+        "adsa": None if counts is None else {"tau": found.tau, "class_counts": list(counts)},
+        **environment(runtime),
     }
-    facts = {**origin, **_facts(network, teacher, found.tau, counts), **environment(runtime)}
     new = replace(found.distilled, provenance={**distilled.provenance, "relabelled": facts})
     if out is not None:
         _write(RunFolder(out), new)
@@ -177,15 +179,11 @@ def _opened(target: str | Path) -> DistilledSet:
     return load_distilled(target)
 
 
-def _training_source(train: ImageSet | str | Path | None, imbalance: float | None) -> ImageSet | TrainingSource | None:
-    return train if train is None or isinstance(train, ImageSet) else TrainingSource(str(train), imbalance)
-
-
 def _class_counts(
-    distilled: DistilledSet, source: ImageSet | TrainingSource | None, progress: Progress
+    distilled: DistilledSet, train: ImageSet | str | Path | None, imbalance: float | None, progress: Progress
 ) -> tuple[int, ...]:
     """Training images of each class."""
-    if source is None:
+    if train is None:
         counts = distilled.provenance.get("class_counts")
         if counts is None:
             raise DistailError(
@@ -193,7 +191,10 @@ def _class_counts(
                 "--imbalance."
             )
         return tuple(counts)
-    images = source if isinstance(source, ImageSet) else source.images(distilled, progress)
+    if isinstance(train, ImageSet):
+        images = train if imbalance is None else make_long_tailed(train, imbalance).images
+    else:
+        images = TrainingSource(str(train), imbalance).images(distilled, progress)
     require_same_classes(distilled.class_names, "the distilled set", images.class_names, "the training data")
     return images.class_counts
 
@@ -206,24 +207,15 @@ def _digest(distilled: DistilledSet) -> str:
     return tensors_digest({name: tensor.cpu() for name, tensor in tensors.items()}, f"mosaics of {distilled.mosaic}")
 
 
-def _facts(
-    network: SavedNetwork | None,
-    teacher: SavedNetwork | str | Path | None,
-    tau: float | None,
-    counts: tuple[int, ...] | None,
-) -> dict[str, Any]:
-    """What was done, as JSON values."""
-    by = None
-    if network is not None:
-        weights = {name: value.cpu() for name, value in network.network.state_dict().items()}
-        by = {
-            "file": None if isinstance(teacher, SavedNetwork) else str(teacher),
-            "sha256": tensors_digest(weights, network.architecture),
-            "architecture": network.architecture,
-            "provenance": network.provenance,
-        }
-    corrected = None if tau is None or counts is None else {"tau": tau, "class_counts": list(counts)}
-    return {"teacher": by, "adsa": corrected}
+def _about(network: SavedNetwork, teacher: SavedNetwork | str | Path | None) -> dict[str, Any]:
+    """A teacher, as JSON values."""
+    weights = {name: value.cpu() for name, value in network.network.state_dict().items()}
+    return {
+        "file": IN_MEMORY if isinstance(teacher, SavedNetwork) else str(teacher),
+        "sha256": tensors_digest(weights, network.architecture),
+        "architecture": network.architecture,
+        "provenance": network.provenance,
+    }
 
 
 def _write(folder: RunFolder, distilled: DistilledSet) -> None:

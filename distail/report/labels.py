@@ -23,7 +23,7 @@ def labels_report(
         tau: that ADSA found, or None.
     """
     cells = {_TITLES[by]: [None if value is None else (value, 0.0) for value in found.by_class] for by, found in steps}
-    parts: list[RenderableType] = [per_class_table(class_names, cells, "mean confidence in the hard label")]
+    parts: list[RenderableType] = [per_class_table(class_names, cells, "confidence in the hard label")]
     if tau is not None:
         bound = ", the largest that is tried: look whether the labels are of this set" if tau == TAUS[-1] else ""
         parts.append(f"ADSA: τ* = {tau:.2f}{bound}. Classes are as equally certain as one number makes them.")
