@@ -32,9 +32,9 @@ def weighted(weights: Float[Tensor, " k"], counts: tuple[int, ...], from_epoch: 
     return loss
 
 
-def inverse_frequency_weights(counts: tuple[int, ...]) -> Float[Tensor, " k"]:
-    """1/n_c."""
-    return 1 / torch.tensor(counts, dtype=torch.float64)
+def inverse_frequency_weights(counts: tuple[int, ...], power: float = 1.0) -> Float[Tensor, " k"]:
+    """n_c^-power."""
+    return torch.tensor(counts, dtype=torch.float64) ** -power
 
 
 def focal(gamma: float) -> Loss:
@@ -69,8 +69,3 @@ def with_margins(margins: Float[Tensor, " k"], then: Loss) -> Loss:
         return then(logits - taken, targets, epoch)
 
     return loss
-
-
-def log_prior(counts: tuple[int, ...]) -> Float[Tensor, " k"]:
-    """log π_c, with π_c the class' share of the images."""
-    return (torch.tensor(counts, dtype=torch.float64) / sum(counts)).log()

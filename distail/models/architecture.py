@@ -93,6 +93,18 @@ def architecture_source(architecture: str) -> str | None:
     return source_hash(architecture.removesuffix(COSINE_SUFFIX))
 
 
+def with_batch_norm(architecture: str) -> str:
+    """The same network with batch norm: 'convnet3-batch' for 'convnet3'.
+
+    Names that say which norm they have stay, and so do networks that come with one of their own.
+    """
+    plain = architecture.removesuffix(COSINE_SUFFIX)
+    match = _NAMED.fullmatch(plain) or _CONVNET.fullmatch(plain)
+    if match is None or match["norm"]:
+        return architecture
+    return f"{plain}-batch{architecture.removeprefix(plain)}"
+
+
 def architecture_names() -> tuple[str, ...]:
     """Common names, all of which `build_network` takes; the grammar allows other widths and depths too."""
     suffixes = ("", *(f"-{norm}" for norm in NORMS if norm != "instance"))
