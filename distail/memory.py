@@ -97,7 +97,8 @@ def _fitting_bytes(problem: Problem) -> int:
 
 
 def _load_bytes(problem: Problem, load: Load, machine: Machine) -> int:
-    network = _measured(problem.architecture, problem.train.image_shape, problem.num_classes, problem.runtime)
+    architecture = load.architecture or problem.architecture
+    network = _measured(architecture, problem.train.image_shape, problem.num_classes, problem.runtime)
     on_cpu = problem.runtime.device == "cpu"
     passes, splits = load.passes, load.shared and on_cpu and not network.mixes_images
     if passes == "tangents" and not network.has_tangents:
