@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from distail.models.network import Network
+from distail.seeding import isolated_seed
 
 SEPARATOR = "+"
 """Stands between the names of the members: 'convnet3-batch+resnet18-batch'."""
@@ -54,6 +55,7 @@ def mean_of(members: Sequence[Network]) -> Ensemble:
         member.require_linear_classifier("An ensemble")
     weight = torch.cat([member.classifier.weight for member in members], dim=1).detach() / len(members)  # k f
     bias = torch.stack([member.classifier.bias for member in members]).detach().mean(0)
-    ensemble = Ensemble([deepcopy(member) for member in members]).to(weight.device)
+    with isolated_seed(0, "ensemble"):  # the new classifier draws weights, which are replaced
+        ensemble = Ensemble([deepcopy(member) for member in members]).to(weight.device)
     ensemble.classifier.load_state_dict({"weight": weight, "bias": bias})
     return ensemble.eval()
