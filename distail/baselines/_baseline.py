@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from distail.baselines._task import Fitted, Task
-from distail.config import Config
+from distail.config import Config, parse_config
+from distail.problem import Work
 from distail.training.recipe import TrainRecipe
 
 
@@ -32,6 +34,23 @@ class Baseline(Config, ABC):
     def needs_validation(self) -> bool:
         """Whether `fit` chooses a setting on validation images."""
         return False
+
+    def recipe_with(self, changes: Mapping[str, Any]) -> TrainRecipe:
+        """How networks are trained: the baseline's own way, with the user's changes.
+
+        Raises:
+            DistailError: an unknown key or an impossible value.
+        """
+        return parse_config(TrainRecipe, {**self.recipe.model_dump(), **changes}, "training")
+
+    def work(self, counts: tuple[int, ...], recipe: TrainRecipe) -> Work:
+        """Images that pass through networks while `fit` trains; the few that settings are chosen on are left out.
+
+        Args:
+            counts: images of each class.
+            recipe: how the network is trained.
+        """
+        return Work(forward_backward=recipe.num_epochs * sum(counts))
 
     @abstractmethod
     def fit(self, task: Task) -> Fitted:

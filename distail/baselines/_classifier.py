@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from distail.baselines._task import Fitted, Task, train_whole
 from distail.models.embedding import embedded_by
 from distail.models.saved import SavedNetwork
+from distail.problem import Work
+from distail.training.recipe import TrainRecipe
 from distail.training.validation import balanced_accuracy
 
 TAUS = tuple(step / 10 for step in range(21))
@@ -21,20 +23,6 @@ TAUS = tuple(step / 10 for step in range(21))
 
 Change = Callable[[nn.Linear, float], None]
 """Changes a classifier in place, by τ; 0 leaves it as it is."""
-
-
-@torch.no_grad()
-def scale_logits(classifier: nn.Linear, factors: Float[Tensor, " k"]) -> None:
-    """Multiplies each class' logit: its row of the weight, and its bias."""
-    factors = factors.to(classifier.weight)
-    classifier.weight.mul_(factors[:, None])
-    classifier.bias.mul_(factors)
-
-
-@torch.no_grad()
-def shift_logits(classifier: nn.Linear, shift: Float[Tensor, " k"]) -> None:
-    """Adds to each class' logit."""
-    classifier.bias.add_(shift.to(classifier.bias))
 
 
 class ScaledClassifier(nn.Linear):
@@ -71,6 +59,11 @@ def fit_by_tau(task: Task, tau: float | None, refit: bool, change: Change) -> Fi
             fitted = replace(fitted, reused_seconds=first.reused_seconds + fitted.reused_seconds)
     change(fitted.saved.network.classifier, tau)
     return replace(fitted, chosen=chosen)
+
+
+def work_by_tau(tau: float | None, refit: bool, counts: tuple[int, ...], recipe: TrainRecipe) -> Work:
+    """What `fit_by_tau` passes through networks, but for the validation images."""
+    return Work(forward_backward=(2 if tau is None and refit else 1) * recipe.num_epochs * sum(counts))
 
 
 def best_tau(task: Task, saved: SavedNetwork, change: Change) -> float:

@@ -24,9 +24,9 @@ def weighted(weights: Float[Tensor, " k"], from_epoch: int = 0) -> Loss:
     return loss
 
 
-def inverse_frequency_weights(counts: tuple[int, ...]) -> Float[Tensor, " k"]:
-    """1/n_c, scaled to mean 1 over the classes."""
-    weights = 1 / torch.tensor(counts, dtype=torch.float64)
+def inverse_frequency_weights(counts: tuple[int, ...], power: float = 1.0) -> Float[Tensor, " k"]:
+    """n_c^-power, scaled to mean 1 over the classes."""
+    weights = torch.tensor(counts, dtype=torch.float64) ** -power
     return weights / weights.mean()
 
 
@@ -62,8 +62,3 @@ def with_margins(margins: Float[Tensor, " k"], then: Loss) -> Loss:
         return then(logits - taken, targets, epoch)
 
     return loss
-
-
-def log_prior(counts: tuple[int, ...]) -> Float[Tensor, " k"]:
-    """log π_c, with π_c the class' share of the images."""
-    return (torch.tensor(counts, dtype=torch.float64) / sum(counts)).log()

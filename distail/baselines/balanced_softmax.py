@@ -8,8 +8,9 @@ Source: Ren et al., NeurIPS 2020, arXiv:2007.10740, equation 4; without its meta
 from typing import ClassVar
 
 from distail.baselines._baseline import Baseline
-from distail.baselines._losses import log_prior, shifted
+from distail.baselines._losses import shifted
 from distail.baselines._task import Fitted, Task, train_whole
+from distail.training.class_balance import log_prior
 from distail.training.technique import Technique
 
 

@@ -10,8 +10,9 @@ from typing import ClassVar
 from pydantic import Field
 
 from distail.baselines._baseline import Baseline
-from distail.baselines._losses import log_prior, shifted
+from distail.baselines._losses import shifted
 from distail.baselines._task import Fitted, Task, train_whole
+from distail.training.class_balance import log_prior
 from distail.training.technique import Technique
 
 

@@ -11,9 +11,12 @@ from pydantic import Field
 from torch import nn
 
 from distail.baselines._baseline import Baseline
-from distail.baselines._classifier import fit_by_tau, shift_logits
-from distail.baselines._losses import log_prior
+from distail.baselines._classifier import fit_by_tau, work_by_tau
 from distail.baselines._task import Fitted, Task
+from distail.models.logit_changes import shift_logits
+from distail.problem import Work
+from distail.training.class_balance import log_prior
+from distail.training.recipe import TrainRecipe
 
 
 class LogitAdjustmentPostHoc(Baseline):
@@ -31,6 +34,10 @@ class LogitAdjustmentPostHoc(Baseline):
     def needs_validation(self) -> bool:
         """Where tau is to be chosen."""
         return self.tau is None
+
+    def work(self, counts: tuple[int, ...], recipe: TrainRecipe) -> Work:
+        """A network that is trained again passes all images twice as often."""
+        return work_by_tau(self.tau, self.refit, counts, recipe)
 
     def fit(self, task: Task) -> Fitted:
         """Trains, and shifts the bias."""

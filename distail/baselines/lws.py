@@ -11,9 +11,12 @@ from typing import ClassVar
 from pydantic import Field
 
 from distail.baselines._baseline import Baseline
-from distail.baselines._classifier import ScaledClassifier, scale_logits
+from distail.baselines._classifier import ScaledClassifier
 from distail.baselines._sampling import class_aware_batches
 from distail.baselines._task import Fitted, Task, train_classifier, train_whole
+from distail.models.logit_changes import scale_logits
+from distail.problem import Work
+from distail.training.recipe import TrainRecipe
 from distail.training.technique import Technique
 
 
@@ -27,6 +30,11 @@ class LWS(Baseline):
     """Epochs of the second stage, of classes times largest class draws each (paper: 10)."""
     images_per_visit: int = Field(default=4, ge=1)
     """Images taken from a class each time its turn comes (paper: 4)."""
+
+    def work(self, counts: tuple[int, ...], recipe: TrainRecipe) -> Work:
+        """The second stage passes class-aware draws forward; its backward pass ends at the classifier."""
+        second = self.classifier_epochs * len(counts) * max(counts)
+        return Work(forward=second, forward_backward=recipe.num_epochs * sum(counts))
 
     def fit(self, task: Task) -> Fitted:
         """Trains in two stages, and folds the factors in."""

@@ -14,6 +14,8 @@ import torch
 from distail.baselines._baseline import Baseline
 from distail.baselines._task import Fitted, Task, train_whole
 from distail.models.embedding import embedded_by
+from distail.problem import Work
+from distail.training.recipe import TrainRecipe
 
 
 class NearestClassMean(Baseline):
@@ -24,6 +26,10 @@ class NearestClassMean(Baseline):
 
     distance: Literal["cosine", "euclidean"] = "cosine"
     """What near means (paper: either, whichever is better)."""
+
+    def work(self, counts: tuple[int, ...], recipe: TrainRecipe) -> Work:
+        """Every image passes once more, forward."""
+        return Work(forward=sum(counts), forward_backward=recipe.num_epochs * sum(counts))
 
     def fit(self, task: Task) -> Fitted:
         """Trains, and puts class means in the classifier's place."""

@@ -12,8 +12,11 @@ from pydantic import Field
 from torch import nn
 
 from distail.baselines._baseline import Baseline
-from distail.baselines._classifier import fit_by_tau, scale_logits
+from distail.baselines._classifier import fit_by_tau, work_by_tau
 from distail.baselines._task import Fitted, Task
+from distail.models.logit_changes import scale_logits
+from distail.problem import Work
+from distail.training.recipe import TrainRecipe
 
 
 class TauNorm(Baseline):
@@ -31,6 +34,10 @@ class TauNorm(Baseline):
     def needs_validation(self) -> bool:
         """Where tau is to be chosen."""
         return self.tau is None
+
+    def work(self, counts: tuple[int, ...], recipe: TrainRecipe) -> Work:
+        """A network that is trained again passes all images twice as often."""
+        return work_by_tau(self.tau, self.refit, counts, recipe)
 
     def fit(self, task: Task) -> Fitted:
         """Trains, and divides weight and bias."""

@@ -17,6 +17,7 @@ from distail.baselines._baseline import Baseline
 from distail.baselines._losses import weighted
 from distail.baselines._task import Fitted, Task, train_classifier, train_whole
 from distail.models.network import Network
+from distail.problem import Work
 from distail.training.class_balance import class_balanced_weights
 from distail.training.max_norm import longest_row, shortened_rows
 from distail.training.recipe import TrainRecipe
@@ -45,6 +46,11 @@ class WeightBalancing(Baseline):
     """β of the class-balanced loss (paper: 0.9999)."""
     max_norm: float = Field(default=0.1, ge=0)
     """Where between the shortest and the longest row the bound lies (released code: 0.1)."""
+
+    def work(self, counts: tuple[int, ...], recipe: TrainRecipe) -> Work:
+        """The second stage passes images forward; its backward pass ends at the classifier."""
+        second = self.classifier_epochs * sum(counts)
+        return Work(forward=second, forward_backward=recipe.num_epochs * sum(counts))
 
     def fit(self, task: Task) -> Fitted:
         """Trains in two stages."""

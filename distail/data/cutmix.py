@@ -42,8 +42,8 @@ def cutmix(
     """
     count, _, height, width = images.shape
     ratio = float(torch.rand((), generator=generator)) ** 0.5  # of a side, so its square is uniform
-    rows = _span(height, ratio, generator)
-    columns = _span(width, ratio, generator)
+    rows = span_of(height, ratio, generator)
+    columns = span_of(width, ratio, generator)
     partner = torch.randperm(count, generator=generator).to(images.device)
     mixed = images.clone()
     mixed[:, :, rows, columns] = images[partner][:, :, rows, columns]
@@ -52,8 +52,14 @@ def cutmix(
     return Mixed(mixed, (1 - share) * own + share * own[partner])
 
 
-def _span(side: int, ratio: float, generator: torch.Generator) -> slice:
-    """Part of a side around a uniform centre, clipped at the borders."""
+def span_of(side: int, ratio: float, generator: torch.Generator) -> slice:
+    """Part of a side around a uniform centre, clipped at the borders.
+
+    Args:
+        side: in pixels.
+        ratio: of the part to the side, before it is clipped.
+        generator: on the CPU.
+    """
     half = int(side * ratio) // 2
     centre = int(torch.randint(side, (), generator=generator))
     return slice(max(centre - half, 0), min(centre + half, side))

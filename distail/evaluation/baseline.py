@@ -13,7 +13,6 @@ from typing import Any
 from distail.baselines._baseline import Baseline
 from distail.baselines._registry import build_baseline
 from distail.baselines._task import Fitted, Task, with_validation
-from distail.config import parse_config
 from distail.data.image_set import ImageSet, require_same_classes
 from distail.distilled import StoredBytes
 from distail.errors import DistailError
@@ -86,7 +85,7 @@ def evaluate_baseline(scoring: BaselineScoring) -> BaselineResult:
     """
     recipe = scoring.recipe
     baseline = build_baseline(recipe.method, recipe.settings)
-    how = train_recipe(baseline, recipe)
+    how = baseline.recipe_with(recipe.train)
     check_architecture(recipe.architecture)
     fitted, students = [], []
     for seed in range(recipe.seeds):
@@ -105,15 +104,6 @@ def evaluate_baseline(scoring: BaselineScoring) -> BaselineResult:
         provenance=_provenance(scoring, baseline, how, fitted),
     )
     return BaselineResult(evaluation, tuple(_with_origin(scoring, one) for one in fitted))
-
-
-def train_recipe(baseline: Baseline, recipe: BaselineRecipe) -> TrainRecipe:
-    """How networks are trained: the baseline's own way, with the user's changes.
-
-    Raises:
-        DistailError: an unknown key or an impossible value.
-    """
-    return parse_config(TrainRecipe, {**baseline.recipe.model_dump(), **recipe.train}, "training")
 
 
 def _task(scoring: BaselineScoring, baseline: Baseline, how: TrainRecipe, seed: int) -> Task:

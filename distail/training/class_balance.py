@@ -16,6 +16,11 @@ def class_balanced_weights(counts: tuple[int, ...], beta: float) -> Float[Tensor
     return (weights / weights.mean()).float()
 
 
+def log_prior(counts: tuple[int, ...]) -> Float[Tensor, " k"]:
+    """log π_c, with π_c the class' share of the images."""
+    return (torch.tensor(counts, dtype=torch.float64) / sum(counts)).log()
+
+
 def class_aware_order(
     class_indices: tuple[Int64[Tensor, " _"], ...], images_per_visit: int, generator: torch.Generator
 ) -> Int64[Tensor, " m"]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Int64
@@ -12,6 +14,8 @@ from distail.models.network import Network
 from distail.parallel import map_chunks
 from distail.runtime import Runtime, preferred_layout
 from distail.training.technique import Loss, cross_entropy
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,12 +77,21 @@ def batch_pass(
             gradients = (next(found) if one.requires_grad else torch.zeros_like(one) for one in parameters)
             return BatchPass(value.detach(), tuple(gradients), logits.detach())
 
+    parts = in_parts(of_part, network, len(images), runtime)
+    mean, gradients = summed([(part.loss, part.gradients) for part in parts])
+    return BatchPass(mean, gradients, logits=torch.cat([part.logits for part in parts]))
+
+
+def in_parts(of_part: Callable[[slice], T], network: Network, num_images: int, runtime: Runtime) -> list[T]:
+    """`of_part` of a whole batch where images mix, and of parts of it, side by side on CPU threads, where not."""
     if network.mixes_images:
-        return of_part(slice(0, len(images)))
-    parts = map_chunks(of_part, len(images), runtime.device)
-    summed = zip(*(part.gradients for part in parts), strict=True)
-    return BatchPass(
-        loss=torch.stack([part.loss for part in parts]).sum(),
-        gradients=tuple(torch.stack(gradients).sum(0) for gradients in summed),
-        logits=torch.cat([part.logits for part in parts]),
-    )
+        return [of_part(slice(0, num_images))]
+    return map_chunks(of_part, num_images, runtime.device)
+
+
+def summed(parts: Sequence[tuple[Tensor, Sequence[Tensor]]]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Loss and gradients, each summed over the parts of a batch in their order."""
+    if len(parts) == 1:
+        return parts[0][0], tuple(parts[0][1])
+    together = zip(*(gradients for _, gradients in parts), strict=True)
+    return torch.stack([loss for loss, _ in parts]).sum(), tuple(torch.stack(one).sum(0) for one in together)

@@ -7,12 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from distail.baselines import _classifier
-from distail.baselines._classifier import ScaledClassifier, best_tau, scale_logits, shift_logits
-from distail.baselines._losses import log_prior
+from distail.baselines._classifier import ScaledClassifier, best_tau
 from distail.baselines._task import Fitted, train_whole, with_validation
 from distail.baselines.tau_norm import normalise
 from distail.errors import DistailError
+from distail.models.logit_changes import scale_logits, shift_logits
 from distail.training.validation import balanced_accuracy
+from distail.training.class_balance import log_prior
 from tests.baselines.tiny import COUNTS, assert_same_bits, fit, plain_network, tiny_task, weights
 from tests.cli.calling import pets
 from tests.methods.tiny import tiny_images

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from distail.baselines._losses import focal, inverse_frequency_weights, log_prior, shifted, weighted, with_margins
-from distail.training.class_balance import class_balanced_weights
+from distail.baselines._losses import focal, inverse_frequency_weights, shifted, weighted, with_margins
+from distail.training.class_balance import class_balanced_weights, log_prior
 from distail.training.technique import Loss, cross_entropy
 from tests.reference import long_tail as reference
 
