@@ -112,7 +112,7 @@ def _load_bytes(problem: Problem, load: Load, machine: Machine) -> int:
     if passes == "forward":
         return kept + at_once * network.widest_bytes
     if passes == "backward":
-        return kept + int(_BACKWARD_COPIES * at_once * network.output_bytes)
+        return kept + int(_BACKWARD_COPIES * load.graphs * at_once * network.output_bytes)
     if passes == "tangents" and on_cpu:
         return kept + _KERNEL_BYTES + int(_FUSED_TANGENT_COPIES * at_once * network.output_bytes)
     copies = _TANGENT_COPIES if passes == "tangents" else _DOUBLE_BACKWARD_COPIES * load.graphs

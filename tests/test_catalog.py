@@ -61,9 +61,7 @@ def test_recipe_is_runnable_and_is_what_its_name_says(name):
     assert data == re.sub("[^a-z0-9]", "", entry.about.data.lower())
     # A number that YAML reads as a text, such as 1e-4, would only be noticed by methods that take any value.
     assert all(
-        type(value) in (int, float, bool, type(None))
-        for key, value in leaves(recipe.settings)
-        if key not in WORDS
+        type(value) in (int, float, bool, type(None)) for key, value in leaves(recipe.settings) if key not in WORDS
     )
     assert method.model_dump().keys() >= recipe.settings.keys()
 

@@ -75,18 +75,17 @@ class RLDD(RecoverySettings, Method):
     """Smallest share of an image's area that such a box takes (RDED: 0.08)."""
     teacher: TeacherSpec = TeacherSpec(
         baseline="glmc",
-        train={
-            "epochs": 200,
-            "batch_size": 64,
-            "learning_rate": 0.01,
-            "momentum": 0.9,
-            "weight_decay": 5e-3,
-            "schedule": "cosine",
-            "warmup": 0.0,
-            "augmentation": "crop+flip",
+        settings={
+            "label_exponent": 0.8,
+            "weights_sum_to": "one",
+            "stop_gradient": "prediction",
+            "consistency": 1.0,
+            "debias": 1.0,
         },
+        train={"epochs": 200, "batch_size": 64},
     )
-    """The network that images are recovered from and labelled by (CIFAR-10: 200 epochs, batches of 64)."""
+    """The network that images are recovered from and labelled by (CIFAR-10: 200 epochs, batches of 64, q = 0.8; a
+    fork: debias 0.5 on CIFAR-100; step size and weight decay are not stated, and GLMC's)."""
     students: TrainRecipe = TrainRecipe(
         epochs=1000,
         batch_size=25,

@@ -24,7 +24,7 @@ from distail.synthetic.layer_inputs import at_rest
 from distail.synthetic.mosaic import compose
 from distail.synthetic.views import Boxes, cut, draw_boxes
 
-_BATCH = 500
+_BATCH = 250
 """Crops that are judged at once."""
 
 

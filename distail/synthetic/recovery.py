@@ -29,6 +29,7 @@ from torch import Tensor
 from distail.config import Config
 from distail.data.preprocess import Preprocessing
 from distail.models import Network
+from distail.models.embedding import wide
 from distail.problem import Load, Problem, Work
 from distail.synthetic.image_state import ImageState, divergence
 from distail.synthetic.layer_inputs import LayerKind, at_rest, layers_of_kind, watched
@@ -38,6 +39,9 @@ from distail.synthetic.views import ViewKind, random_views
 
 _BETAS = (0.5, 0.9)
 """Adam's, as in all released code."""
+_GRAPHS = 3
+"""Of the network, of its statistics, and fp32 copies of what they are taken of: ConvNet-3 with batch norm and 100 images
+took 2.4 (fp32) and 3.9 (bf16) times its layer outputs."""
 
 
 class RecoverySettings(Config):
@@ -103,7 +107,7 @@ class Recovery:
     view: ViewKind
     smoothing: float
     observers: Sequence[Observer]
-    batches: Sequence[Int64[Tensor, " b"]]
+    batches: Sequence[Tensor]
 
 
 Running = dict[tuple[int, int], Statistics]
@@ -126,7 +130,7 @@ def recovery_work(problem: Problem, settings: RecoverySettings, architectures: S
     num_images = problem.num_classes * problem.images_per_class
     cost = sum(problem.relative_cost(architecture) for architecture in architectures) / len(architectures)
     batch = min(settings.batch_size, num_images)
-    loads = tuple(Load(batch, architecture=architecture) for architecture in architectures)
+    loads = tuple(Load(batch, graphs=_GRAPHS, architecture=architecture) for architecture in architectures)
     return Work(forward_backward=int(settings.iterations * num_images * cost), loads=loads)
 
 
@@ -239,7 +243,7 @@ class _Descent:
 
         with watched(observer.network, layers, see), self.problem.runtime.autocast():
             logits = observer.network(views)
-        return F.cross_entropy(logits.float(), labels), distance, running
+        return F.cross_entropy(wide(logits), labels), distance, running
 
 
 def _on(statistics: Statistics, like: Tensor) -> Statistics:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from distail.baselines._registry import build_baseline
 from distail.baselines._task import Task, with_validation
-from distail.config import parse_config
 from distail.learn.kept import KeptNetworks
 from distail.models.saved import SavedNetwork
 from distail.problem import Problem
 from distail.teachers.spec import TeacherSpec
 from distail.teachers.work import teacher_architecture
-from distail.training.recipe import TrainRecipe
 
 
 def teach(problem: Problem, spec: TeacherSpec) -> SavedNetwork:
@@ -20,14 +18,13 @@ def teach(problem: Problem, spec: TeacherSpec) -> SavedNetwork:
         DistailError: there is no such baseline, a setting is unknown, or training diverges.
     """
     baseline = build_baseline(spec.baseline, spec.settings)
-    recipe = parse_config(TrainRecipe, {**baseline.recipe.model_dump(), **spec.train}, "teacher")
     with problem.expert_bank() as bank:
         task = Task(
             everything=problem.train,
             train=problem.train,
             validation=None,
             architecture=teacher_architecture(problem, spec),
-            recipe=recipe,
+            recipe=baseline.recipe_with(spec.train),
             seed=spec.seed,
             preprocessing_kind=problem.preprocessing.kind,
             runtime=problem.runtime,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from distail.baselines._registry import find_baseline
+from distail.baselines._registry import build_baseline
 from distail.models.architecture import with_batch_norm
 from distail.problem import Load, Problem, Work
 from distail.teachers.spec import TeacherSpec
-from distail.training.recipe import TrainRecipe
 
 
 def teacher_architecture(problem: Problem, spec: TeacherSpec) -> str:
@@ -18,10 +17,12 @@ def teacher_architecture(problem: Problem, spec: TeacherSpec) -> str:
 
 def teaching_work(problem: Problem, specs: Iterable[TeacherSpec]) -> Work:
     """Training teachers of which none has been kept, counted in images through the problem's network."""
-    images, loads = 0.0, []
+    total = Work()
     for spec in specs:
         architecture = teacher_architecture(problem, spec)
-        recipe = TrainRecipe.model_validate({**find_baseline(spec.baseline).recipe.model_dump(), **spec.train})
-        images += recipe.num_epochs * len(problem.train) * problem.relative_cost(architecture)
-        loads.append(Load(min(recipe.batch_size, len(problem.train)), shared=True, architecture=architecture))
-    return Work(forward_backward=int(images), loads=tuple(loads))
+        baseline = build_baseline(spec.baseline, spec.settings)
+        recipe = baseline.recipe_with(spec.train)
+        passes, cost = baseline.work(problem.train.class_counts, recipe), problem.relative_cost(architecture)
+        load = Load(min(recipe.batch_size, len(problem.train)), shared=True, architecture=architecture)
+        total += Work(int(passes.forward * cost), int(passes.forward_backward * cost), (load,))
+    return total

@@ -12,8 +12,8 @@ from distail.baselines._task import Fitted, train_whole, with_validation
 from distail.baselines.tau_norm import normalise
 from distail.errors import DistailError
 from distail.models.logit_changes import scale_logits, shift_logits
-from distail.training.validation import balanced_accuracy
 from distail.training.class_balance import log_prior
+from distail.training.validation import balanced_accuracy
 from tests.baselines.tiny import COUNTS, assert_same_bits, fit, plain_network, tiny_task, weights
 from tests.cli.calling import pets
 from tests.methods.tiny import tiny_images
