@@ -368,6 +368,14 @@ def test_costs_of_methods_with_fused_kernels_and_mosaics():
     assert dc.distillation_seconds == pytest.approx(passes / 1150, rel=0.01)
 
 
+def test_costs_of_methods_with_a_teacher():
+    """RDED: a teacher of 12 epochs judges 5 crops of at most 300 images; students learn for 300 epochs from its looks."""
+    cost = cost_on_cpu(built_in("rded-cifar10lt-if100-ipc10-cpu"))
+    judged = 5 * (5 * 300 + 232 + 139 + 83 + 50 + 300)
+    assert cost.distillation_seconds == pytest.approx(12 * 12_406 / 486 + (judged + 100) / 800, rel=0.02)
+    assert cost.scoring_seconds == pytest.approx(3 * 300 * 100 * (1 / 1150 + 1 / 3000))
+
+
 def test_costs_need_no_data(monkeypatch):
     def refuse(*arguments):
         raise AssertionError("pixels were read")

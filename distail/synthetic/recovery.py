@@ -40,8 +40,8 @@ from distail.synthetic.views import ViewKind, random_views
 _BETAS = (0.5, 0.9)
 """Adam's, as in all released code."""
 _GRAPHS = 3
-"""Of the network, of its statistics, and fp32 copies of what they are taken of: ConvNet-3 with batch norm and 100 images
-took 2.4 (fp32) and 3.9 (bf16) times its layer outputs."""
+"""Of the network, of its statistics, and fp32 copies of what they are taken of: a ConvNet-3 with batch norm took 2.4
+(fp32) and 3.9 (bf16) times its layer outputs for 100 images."""
 
 
 class RecoverySettings(Config):
