@@ -55,7 +55,7 @@ def confident_crops(
             of_class = problem.train.indices_of(label)
             picked = of_class[torch.randperm(len(of_class), generator=generator)[:max_images]]
             sources = picked.repeat_interleave(crops_per_image)
-            boxes = draw_boxes(len(sources), generator, smallest=smallest, similar=True)
+            boxes = draw_boxes(len(sources), generator, smallest=smallest, similar=True, mirror=False)
             scores = _scores(problem, network, sources, boxes, label, factor).view(-1, crops_per_image)
             wanted = chosen_in_rounds(scores, problem.images_per_class * factor**2)
             pixels = compose(_cut(problem, sources[wanted], boxes[wanted]), factor)

@@ -44,7 +44,7 @@ def test_chooses_the_crops_of_lowest_cross_entropy(kind):
         generator = problem.generator("crops", label)
         of_class = train.indices_of(label)
         picked = of_class[torch.randperm(len(of_class), generator=generator)]
-        boxes = draw_boxes(len(picked) * 3, generator, smallest=0.2, similar=True)
+        boxes = draw_boxes(len(picked) * 3, generator, smallest=0.2, similar=True, mirror=False)
         crops = cut(train.images[picked.repeat_interleave(3)].float() / 255, boxes)
         inputs = problem.preprocessing.apply(crops)
         with torch.no_grad():
