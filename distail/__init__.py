@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from distail.api.baseline import baseline
     from distail.api.groups import find_groups
+    from distail.api.relabelling import relabel
     from distail.api.sets import distill, evaluate
     from distail.baselines._baseline import Baseline
     from distail.baselines._task import Fitted, Task
@@ -60,6 +61,7 @@ _HOMES = {
     "load_test": "distail.data.sources",
     "load_two_stage": "distail.groups.two_stage",
     "make_long_tailed": "distail.data.long_tail",
+    "relabel": "distail.api.relabelling",
 }
 
 __all__ = [
@@ -91,6 +93,7 @@ __all__ = [
     "load_test",
     "load_two_stage",
     "make_long_tailed",
+    "relabel",
 ]
 
 

@@ -52,6 +52,7 @@ ORDER = (
     "training_images",
     "pipeline",
     "scoring",
+    "relabelling",
     "two_stages",
     "full_data",
     "group_data",

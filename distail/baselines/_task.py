@@ -33,6 +33,7 @@ class Task:
         recipe: how the network is trained.
         seed: the source of all randomness.
         preprocessing_kind: fitted on `train`.
+        given_preprocessing: taken as it is in the place of a fitted one.
         kept: where plainly trained networks are kept and taken from, so that baselines that begin with one share it.
     """
 
@@ -46,11 +47,12 @@ class Task:
     runtime: Runtime = field(default_factory=Runtime)
     progress: Progress = field(default_factory=SilentProgress)
     kept: KeptNetworks | None = None
+    given_preprocessing: Preprocessing | None = None
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
         """From raw images to what networks see."""
-        return fit_preprocessing(self.train, self.preprocessing_kind)
+        return self.given_preprocessing or fit_preprocessing(self.train, self.preprocessing_kind)
 
     @cached_property
     def classroom(self) -> Classroom:

@@ -20,6 +20,7 @@ from distail.cli import (
     group,
     methods,
     recipes,
+    relabel,
     run,
     train,
 )
@@ -46,6 +47,7 @@ def build_app() -> App:
         train.train,
         baseline.baseline,
         export.export,
+        relabel.relabel,
         group.group,
         run.run,
         methods.methods,

@@ -33,6 +33,10 @@ class KeptNetworks:
 
     folder: Path
 
+    def holds(self, key: str) -> bool:
+        """Whether there is a network of this key; its file is not read."""
+        return self._path(key).exists()
+
     def find(self, key: str) -> tuple[SavedNetwork, History, float] | None:
         """A network, how its training went, and the seconds that it took; None where there is none of this key.
 

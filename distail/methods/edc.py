@@ -50,7 +50,7 @@ from distail.synthetic.views import ViewKind
 from distail.teachers.ensemble import ensemble_of
 from distail.teachers.spec import TeacherSpec
 from distail.teachers.teaching import teach
-from distail.teachers.work import teacher_architecture, teaching_work
+from distail.teachers.work import teacher_architecture, teachers_work
 from distail.training.recipe import TrainRecipe
 
 _CROPS = 5
@@ -118,7 +118,7 @@ class EDC(RecoverySettings, Method):
     def work(self, problem: Problem) -> Work:
         """Training the networks, measuring statistics, the recovery and the labels."""
         architectures = [teacher_architecture(problem, spec) for spec in self.observers]
-        work = teaching_work(problem, self.observers) + recovery_work(problem, self, architectures)
+        work = teachers_work(problem, self.observers) + recovery_work(problem, self, architectures)
         work += statistics_work(problem, architectures, self.statistics_batch)
         if self.initial_images == "confident":
             for architecture in architectures:

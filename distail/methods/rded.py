@@ -23,7 +23,7 @@ from distail.synthetic.mosaic import require_divisible
 from distail.synthetic.relabel import ready, relabelled, relabelling_work
 from distail.teachers.spec import TeacherSpec
 from distail.teachers.teaching import teach
-from distail.teachers.work import teacher_architecture, teaching_work
+from distail.teachers.work import teacher_architecture, teachers_work
 from distail.training.recipe import TrainRecipe
 
 
@@ -80,7 +80,7 @@ class RDED(Method):
             max_images=self.max_images,
             factor=self.factor,
         )
-        return teaching_work(problem, [self.teacher]) + judged + relabelling_work(problem, [architecture])
+        return teachers_work(problem, [self.teacher]) + judged + relabelling_work(problem, [architecture])
 
     def distill(self, problem: Problem) -> Synthetic:
         """Trains the teacher, and chooses crops.

@@ -46,7 +46,7 @@ from distail.synthetic.statistics import class_moments, statistics_work
 from distail.synthetic.views import ViewKind
 from distail.teachers.spec import TeacherSpec
 from distail.teachers.teaching import teach
-from distail.teachers.work import teacher_architecture, teaching_work
+from distail.teachers.work import teacher_architecture, teachers_work
 from distail.training.recipe import TrainRecipe
 
 
@@ -108,7 +108,7 @@ class RLDD(RecoverySettings, Method):
         architectures = [teacher_architecture(problem, self.teacher)]
         judged = crops_work(problem, architectures[0], crops_per_image=self.crops_per_image, max_images=self.max_images)
         return (
-            teaching_work(problem, [self.teacher])
+            teachers_work(problem, [self.teacher])
             + judged
             + statistics_work(problem, architectures, self.statistics_batch)
             + recovery_work(problem, self, architectures)

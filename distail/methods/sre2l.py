@@ -36,7 +36,7 @@ from distail.synthetic.relabel import ready, relabelled, relabelling_work
 from distail.synthetic.statistics import running_statistics
 from distail.teachers.spec import TeacherSpec
 from distail.teachers.teaching import teach
-from distail.teachers.work import teacher_architecture, teaching_work
+from distail.teachers.work import teacher_architecture, teachers_work
 from distail.training.recipe import TrainRecipe
 
 
@@ -87,7 +87,7 @@ class SRe2L(RecoverySettings, Method):
         """Training the teacher, the recovery and the labels."""
         architecture = teacher_architecture(problem, self.teacher)
         return (
-            teaching_work(problem, [self.teacher])
+            teachers_work(problem, [self.teacher])
             + recovery_work(problem, self, [architecture])
             + relabelling_work(problem, [architecture])
         )

@@ -90,25 +90,23 @@ def check_architecture(architecture: str) -> None:
     _constructor(architecture)
 
 
+def with_batch_norm(architecture: str) -> str:
+    """The same network with batch norm: 'convnet3-batch' for 'convnet3'.
+
+    Names that say which norm they have stay, and so do networks that come with one of their own.
+    """
+    plain = architecture.removesuffix(COSINE_SUFFIX)
+    match = _NAMED.fullmatch(plain) or _CONVNET.fullmatch(plain)
+    if match is None or match["norm"]:
+        return architecture
+    return f"{plain}-batch{architecture.removeprefix(plain)}"
+
+
 def architecture_names() -> tuple[str, ...]:
     """Common names, all of which `build_network` takes; the grammar allows other widths and depths too."""
     suffixes = ("", *(f"-{norm}" for norm in NORMS if norm != "instance"))
     families = ("convnet3", "convnet4", "convnet5", "resnet18", "vgg11")
     return (*(family + suffix for family in families for suffix in suffixes), "alexnet")
-
-
-def with_batch_norm(architecture: str) -> str:
-    """The same network with batch normalisation; the name itself where its family has no choice of norms.
-
-    >>> with_batch_norm("convnet3-w64-none"), with_batch_norm("alexnet")
-    ('convnet3-w64-batch', 'alexnet')
-    """
-    plain = architecture.removesuffix(COSINE_SUFFIX)
-    match = _CONVNET.fullmatch(plain) or _NAMED.fullmatch(plain)
-    if match is None:
-        return architecture
-    family = plain.removesuffix(f"-{match['norm']}")
-    return f"{family}-batch{architecture.removeprefix(plain)}"
 
 
 def _ensemble(image_shape: tuple[int, int, int], num_classes: int, members: list[_Constructor]) -> Network:

@@ -27,8 +27,9 @@ def subject_title(subject: str, distilled: DistilledSet | None = None) -> str:
         return titles[subject]
     if not method:
         return subject
-    exported = ", exported" if distilled and "exported_to" in distilled.provenance else ""
-    return subject.replace("distilled", f"distilled ({method}{exported})")
+    later = {"relabelled": ", relabelled", "exported_to": ", exported"}
+    changed = "".join(words for fact, words in later.items() if distilled and fact in distilled.provenance)
+    return subject.replace("distilled", f"distilled ({method}{changed})")
 
 
 def evaluation_tables(result: Evaluation, distilled: DistilledSet | None = None) -> list[Table]:

@@ -123,15 +123,18 @@ def evaluation_table(rows: Sequence[ScoreRow]) -> Table:
     return table
 
 
-def per_class_table(class_names: Sequence[str], rows: Mapping[str, Sequence[tuple[float, float]]]) -> Table:
-    """Accuracy of each class in percent, one line a class, one column a training set.
+def per_class_table(
+    class_names: Sequence[str], rows: Mapping[str, Sequence[tuple[float, float] | None]], what: str = "accuracy"
+) -> Table:
+    """Accuracy of each class, or another share, in percent: one line a class, one column a training set.
 
     Of more than 20 classes the first and the last ten are shown, and how many are not.
 
     Args:
         class_names: in label order.
-        rows: by what was trained on: (mean, standard deviation) of each class, fractions of one. A column
-            whose deviations are all 0 comes from a single network, and shows none.
+        rows: by what was trained on: (mean, standard deviation) of each class, fractions of one; None where there is
+            none. A column whose deviations are all 0 comes from a single network, and shows none.
+        what: the share, for the caption.
 
     Raises:
         ValueError: a training set with another number of classes.
@@ -142,14 +145,14 @@ def per_class_table(class_names: Sequence[str], rows: Mapping[str, Sequence[tupl
     total = len(class_names)
     shown = list(range(total))
     hidden = total - MAX_CLASS_ROWS
-    caption = "accuracy in percent, classes in label order"
+    caption = f"{what} in percent, classes in label order"
     if hidden > 0:
         half = MAX_CLASS_ROWS // 2
         shown = shown[:half] + shown[-half:]
         caption = f"{caption}; first and last {half} of {total}"
     table = _table(caption=Text(caption))
     table.add_column("class", no_wrap=True)
-    spread = {label: any(std for _, std in scores) for label, scores in rows.items()}
+    spread = {label: any(cell is not None and cell[1] for cell in scores) for label, scores in rows.items()}
     for label in rows:
         table.add_column(_plain(label), justify="right", min_width=5, overflow="fold")
     for position, index in enumerate(shown):

@@ -1,36 +1,141 @@
-"""Trains a teacher, or takes it from where one like it has been kept."""
+"""Networks trained on all the long-tailed images, kept beside a problem's experts and found again.
+
+A teacher is named by a hash of all that decides it. One whose training was interrupted is trained anew from its
+beginning: nothing is kept on the way.
+"""
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+from distail.baselines._baseline import Baseline
 from distail.baselines._registry import build_baseline
 from distail.baselines._task import Task, with_validation
+from distail.experts.bank import ExpertBank
+from distail.experts.ground import identity_key
 from distail.learn.kept import KeptNetworks
+from distail.models.architecture import check_architecture, with_batch_norm
 from distail.models.saved import SavedNetwork
-from distail.problem import Problem
+from distail.plugins import source_hash
+from distail.problem import Load, Problem, Work
 from distail.teachers.spec import TeacherSpec
-from distail.teachers.work import teacher_architecture
+from distail.training.recipe import TrainRecipe
+from distail.training.training_set import RealTrainingSet
+
+FORMAT = 1
+"""Raised whenever the same spec would give another network, so that old ones are never mistaken for new."""
+FOLDER = "teachers"
+"""Where teachers lie in the folder of an expert bank."""
+_VECTORS = 3
+"""Parameters, momentum and update, beside the gradient."""
 
 
 def teach(problem: Problem, spec: TeacherSpec) -> SavedNetwork:
-    """A network trained on all the problem's images by a baseline, on the device and in evaluation mode.
+    """The network that a spec describes, trained on all the problem's training images, or found where it was kept.
+
+    It sees what the problem's networks see, through the problem's own preprocessing, and is on the problem's device, in
+    evaluation mode. A baseline that chooses a setting holds a tenth of each class out for it.
+
+    Several processes may teach side by side: files are written whole or not at all, and who trains the same teacher
+    makes the same bits.
 
     Raises:
-        DistailError: there is no such baseline, a setting is unknown, or training diverges.
+        DistailError: an unknown baseline, setting, network or key of the training; a class with a single image where
+            some must be held out; training diverges; a kept file is damaged; or the bank is no folder.
     """
-    baseline = build_baseline(spec.baseline, spec.settings)
+    plan = _Plan.of(problem, spec)
     with problem.expert_bank() as bank:
+        bank.require_folder()
+        kept, key = _kept_in(bank), plan.key()
+        if found := kept.find(key):
+            saved = found[0]
+            saved.network.to(problem.runtime.device)
+            origin = {name: fact for name, fact in saved.provenance.items() if name != "training"}
+            return replace(saved, preprocessing=problem.preprocessing, provenance=origin)
+        begun = time.perf_counter()
+        fitted = plan.baseline.fit(plan.task())
+        saved = replace(fitted.saved, provenance={**fitted.saved.provenance, **plan.origin(), "chosen": fitted.chosen})
+        kept.keep(key, saved, fitted.history, time.perf_counter() - begun)
+        return saved
+
+
+def teaching_work(problem: Problem, spec: TeacherSpec) -> Work:
+    """What `teach` passes through networks; nothing where the problem's bank holds the teacher.
+
+    Raises:
+        DistailError: an unknown baseline, setting, network or key of the training.
+    """
+    plan = _Plan.of(problem, spec)
+    if problem.experts is not None and _kept_in(problem.experts).holds(plan.key()):
+        return Work()
+    work = plan.baseline.work(problem.train.class_counts, plan.recipe)
+    batch = min(plan.recipe.batch_size, len(problem.train))
+    return replace(work, loads=(Load(batch, parameter_vectors=_VECTORS),))
+
+
+def _kept_in(bank: ExpertBank) -> KeptNetworks:
+    return KeptNetworks(bank.path / FOLDER)
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """A spec made definite for a problem."""
+
+    problem: Problem
+    spec: TeacherSpec
+    baseline: Baseline
+    recipe: TrainRecipe
+    architecture: str
+
+    @staticmethod
+    def of(problem: Problem, spec: TeacherSpec) -> _Plan:
+        """Refuses what cannot be trained."""
+        baseline = build_baseline(spec.baseline, spec.settings)
+        architecture = spec.architecture or with_batch_norm(problem.architecture)
+        check_architecture(architecture)
+        return _Plan(problem, spec, baseline, baseline.recipe_with(spec.train), architecture)
+
+    def task(self) -> Task:
+        """What the baseline gets to see."""
+        problem = self.problem
         task = Task(
             everything=problem.train,
             train=problem.train,
             validation=None,
-            architecture=teacher_architecture(problem, spec),
-            recipe=baseline.recipe_with(spec.train),
-            seed=spec.seed,
-            preprocessing_kind=problem.preprocessing.kind,
+            architecture=self.architecture,
+            recipe=self.recipe,
+            seed=self.spec.seed,
             runtime=problem.runtime,
             progress=problem.progress,
-            kept=KeptNetworks(bank.path / "teachers"),
+            given_preprocessing=problem.preprocessing,
         )
-        saved = baseline.fit(with_validation(task) if baseline.needs_validation else task).saved
-    saved.network.to(problem.runtime.device).eval()
-    return saved
+        return with_validation(task) if self.baseline.needs_validation else task
+
+    def key(self) -> str:
+        """A hash of all that decides the network."""
+        runtime = self.problem.runtime
+        identity: dict[str, Any] = {
+            "format": FORMAT,
+            "data": RealTrainingSet(self.problem.train, self.problem.preprocessing).digest(),
+            "architecture": self.architecture,
+            "architecture_sha256": source_hash(self.architecture),
+            "baseline": self.spec.baseline,
+            "baseline_sha256": source_hash(self.spec.baseline),
+            "settings": self.baseline.model_dump(mode="json"),
+            "recipe": self.recipe.model_dump(mode="json"),
+            "seed": self.spec.seed,
+            "device": runtime.device,
+            "precision": runtime.precision,
+        }
+        return identity_key(identity)
+
+    def origin(self) -> dict[str, Any]:
+        """Where the network comes from, for its provenance."""
+        return {
+            "trained on": self.problem.train.origin,
+            "data_sha256": self.problem.train.content_hash,
+            "baseline": self.spec.baseline,
+            "settings": self.baseline.model_dump(mode="json"),
+        }

@@ -1,13 +1,14 @@
-"""Which network a teacher has, and how much computing it asks for."""
+"""How much computing several teachers ask for, relative to the network of the problem."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
-from distail.baselines._registry import build_baseline
 from distail.models.architecture import with_batch_norm
-from distail.problem import Load, Problem, Work
+from distail.problem import Problem, Work
 from distail.teachers.spec import TeacherSpec
+from distail.teachers.teaching import teaching_work
 
 
 def teacher_architecture(problem: Problem, spec: TeacherSpec) -> str:
@@ -15,14 +16,12 @@ def teacher_architecture(problem: Problem, spec: TeacherSpec) -> str:
     return spec.architecture or with_batch_norm(problem.architecture)
 
 
-def teaching_work(problem: Problem, specs: Iterable[TeacherSpec]) -> Work:
-    """Training teachers of which none has been kept, counted in images through the problem's network."""
+def teachers_work(problem: Problem, specs: Iterable[TeacherSpec]) -> Work:
+    """Training the teachers that the bank lacks, counted in images through the problem's network."""
     total = Work()
     for spec in specs:
-        architecture = teacher_architecture(problem, spec)
-        baseline = build_baseline(spec.baseline, spec.settings)
-        recipe = baseline.recipe_with(spec.train)
-        passes, cost = baseline.work(problem.train.class_counts, recipe), problem.relative_cost(architecture)
-        load = Load(min(recipe.batch_size, len(problem.train)), shared=True, architecture=architecture)
-        total += Work(int(passes.forward * cost), int(passes.forward_backward * cost), (load,))
+        architecture, passes = teacher_architecture(problem, spec), teaching_work(problem, spec)
+        cost = problem.relative_cost(architecture)
+        loads = tuple(replace(load, architecture=architecture) for load in passes.loads)
+        total += Work(int(passes.forward * cost), int(passes.forward_backward * cost), loads)
     return total

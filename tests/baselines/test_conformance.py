@@ -6,8 +6,8 @@ import torch
 from distail.baselines._registry import baseline_names, build_baseline, find_baseline
 from distail.errors import DistailError
 from distail.models.saved import load_network, save_network
-from tests.baselines.tiny import assert_same_bits, fit, tiny_task, weights
-from tests.methods.tiny import tiny_images
+from tests.baselines.tiny import assert_same_bits, cheap, fit, tiny_task, weights
+from tests.methods.tiny import CountedImages, tiny_images
 
 pytestmark = pytest.mark.parametrize("name", baseline_names())
 
@@ -68,6 +68,17 @@ def test_a_class_of_one_image(name):
 def test_divergence_is_a_clear_error(name):
     with pytest.raises(DistailError, match=r"loss became (nan|inf) in epoch \d+\. Lower the learning rate"):
         fit(name, tiny_task(architecture="convnet2-w8-none", learning_rate=1e30, epochs=4, augmentation="none"))
+
+
+def test_it_says_how_many_images_pass_through_networks(name):
+    task = tiny_task(architecture="convnet2-w8-batch")
+    baseline = cheap(name)
+    with CountedImages(channels=3) as counted:
+        fit(name, task)
+    promised = baseline.work(task.train.class_counts, task.recipe)
+    found, wanted = counted.forward + counted.forward_backward, promised.forward + promised.forward_backward
+    # Those held out to choose by are not trained on.
+    assert found == wanted or (baseline.needs_validation and 0.6 * wanted < found < wanted)
 
 
 def test_unknown_settings_are_refused(name):

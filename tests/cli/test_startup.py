@@ -8,7 +8,7 @@ import pytest
 HEAVY = {"torch", "numpy", "datasets", "sklearn", "matplotlib", "pyarrow", "PIL", "safetensors", "jaxtyping", "scipy"}
 COMMANDS = (
     *("baseline", "baselines", "check", "demo", "distill", "evaluate", "experts", "export", "group", "methods"),
-    *("recipes", "run", "train"),
+    *("recipes", "relabel", "run", "train"),
 )
 
 PROBE = """

@@ -7,7 +7,7 @@ import torch
 
 from distail.errors import DistailError
 from distail.models.alexnet import AlexNet
-from distail.models.architecture import architecture_names, build_network, check_architecture
+from distail.models.architecture import architecture_names, build_network, check_architecture, with_batch_norm
 from distail.models.convnet import ConvNet
 from distail.models.network import Network
 from distail.models.resnet import ResNet18
@@ -147,3 +147,24 @@ def test_too_small_images_are_refused(shape: tuple[int, int, int]) -> None:
 def test_nothing_to_see_or_to_tell_is_refused(channels: int, classes: int) -> None:
     with pytest.raises(DistailError, match="at least one channel and one class"):
         build_network("convnet3", (channels, 16, 16), classes, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("convnet3", "convnet3-batch"),
+        ("convnet4-w64", "convnet4-w64-batch"),
+        ("resnet18", "resnet18-batch"),
+        ("vgg11", "vgg11-batch"),
+        ("convnet3-cosine", "convnet3-batch-cosine"),
+        ("convnet3-instance", "convnet3-instance"),
+        ("convnet3-none", "convnet3-none"),
+        ("resnet18-batch", "resnet18-batch"),
+        ("alexnet", "alexnet"),
+        ("timm:resnet18.a1_in1k", "timm:resnet18.a1_in1k"),
+        ("mypackage.mynetwork", "mypackage.mynetwork"),
+    ],
+)
+def test_batch_norm_where_no_norm_is_named(name, expected):
+    assert with_batch_norm(name) == expected
+    assert with_batch_norm(expected) == expected

@@ -3,7 +3,7 @@ import torch
 
 from distail.errors import DistailError
 from distail.models import build_network
-from distail.models.architecture import check_architecture, with_batch_norm
+from distail.models.architecture import check_architecture
 from distail.models.ensemble import Ensemble, mean_of
 from distail.models.multiplications import multiplications
 
@@ -44,23 +44,6 @@ def test_bad_members_are_refused():
         check_architecture("convnet3-cosine+convnet3")
     with pytest.raises(DistailError, match=r"An ensemble needs .* linear classifier"):
         mean_of([build_network("convnet1-w4-cosine", SHAPE, 5, seed=0)])
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("convnet3", "convnet3-batch"),
-        ("convnet3-batch", "convnet3-batch"),
-        ("convnet2-w8-none", "convnet2-w8-batch"),
-        ("convnet3-group-cosine", "convnet3-batch-cosine"),
-        ("resnet18", "resnet18-batch"),
-        ("alexnet", "alexnet"),
-        ("timm:resnet18", "timm:resnet18"),
-        ("tests.methods.flat_network", "tests.methods.flat_network"),
-    ],
-)
-def test_the_same_network_with_batch_norm(name, expected):
-    assert with_batch_norm(name) == expected
 
 
 def test_multiplications_of_a_convnet():

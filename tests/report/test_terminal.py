@@ -175,3 +175,10 @@ def test_methods_table():
     assert "dm" in text
     assert "[2023]" in " ".join(text.split())
     assert "match mean features" in text
+
+
+def test_a_class_without_a_share_is_a_dash():
+    text = shown(per_class_table(["ant", "bee"], {"teacher": [(0.5, 0.0), None]}, "confidence"))
+    assert "50.0" in text
+    assert "–" in text
+    assert "confidence in percent" in " ".join(text.split())

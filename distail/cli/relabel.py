@@ -1,0 +1,62 @@
+"""`distail relabel`: other soft labels for a distilled set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from distail.cli.options import Output
+
+
+def relabel(
+    target: Path,
+    /,
+    *,
+    out: Path,
+    teacher: Path | None = None,
+    adsa: bool = False,
+    train: str | None = None,
+    imbalance: float | None = None,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    output: Output = Output(),
+) -> None:
+    """Make a set with other soft labels: those of a teacher, corrected for the long tail, or both.
+
+    The new set is a run folder that other commands open like any other; the old one stays as it is.
+
+    Parameters
+    ----------
+    target
+        A run folder or its distilled.safetensors.
+    out
+        Folder for the new set; must not exist.
+    teacher
+        File of a network whose logits become the labels, made by `distail train` or `distail baseline --save`.
+    adsa
+        Correct the labels by one number, so that classes are equally certain.
+    train
+        Source of the long-tailed images for --adsa, where the set does not know how many there were of each class.
+    imbalance
+        Long tail given to --train: factor (100) or its inverse (0.01).
+    device
+        Device to compute on.
+    """
+    from distail.relabelling import relabel as make
+    from distail.report.labels import labels_report
+
+    made = make(
+        target,
+        teacher=teacher,
+        adsa=adsa,
+        train=train,
+        imbalance=imbalance,
+        out=out,
+        device=device,
+        progress=output.progress(),
+    )
+    steps = [(step.by, step.confidence) for step in made.steps]
+    output.show(
+        {"out": str(out), "tau": made.tau, "steps": [step.to_json() for step in made.steps]},
+        *labels_report(made.distilled.class_names, steps, made.tau),
+        f"The new set is in {out}. Score it with `distail evaluate {out} --labels static`.",
+    )
