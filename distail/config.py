@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_args
@@ -96,6 +97,8 @@ def described(model: type[BaseModel], instance: BaseModel | None = None, prefix:
 
 
 def _as_yaml(value: object) -> str:
+    if value and isinstance(value, tuple) and all(isinstance(one, BaseModel) for one in value):
+        return json.dumps([one.model_dump(mode="json", exclude_defaults=True) for one in value])
     words: dict[object, str] = {None: "null", True: "true", False: "false"}
     return words[value] if value is None or isinstance(value, bool) else str(value)
 

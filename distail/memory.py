@@ -97,7 +97,8 @@ def _fitting_bytes(problem: Problem) -> int:
 
 
 def _load_bytes(problem: Problem, load: Load, machine: Machine) -> int:
-    network = _measured(problem.architecture, problem.train.image_shape, problem.num_classes, problem.runtime)
+    architecture = load.architecture or problem.architecture
+    network = _measured(architecture, problem.train.image_shape, problem.num_classes, problem.runtime)
     on_cpu = problem.runtime.device == "cpu"
     passes, splits = load.passes, load.shared and on_cpu and not network.mixes_images
     if passes == "tangents" and not network.has_tangents:
@@ -111,7 +112,7 @@ def _load_bytes(problem: Problem, load: Load, machine: Machine) -> int:
     if passes == "forward":
         return kept + at_once * network.widest_bytes
     if passes == "backward":
-        return kept + int(_BACKWARD_COPIES * at_once * network.output_bytes)
+        return kept + int(_BACKWARD_COPIES * load.graphs * at_once * network.output_bytes)
     if passes == "tangents" and on_cpu:
         return kept + _KERNEL_BYTES + int(_FUSED_TANGENT_COPIES * at_once * network.output_bytes)
     copies = _TANGENT_COPIES if passes == "tangents" else _DOUBLE_BACKWARD_COPIES * load.graphs

@@ -18,6 +18,7 @@ from distail.errors import DistailError
 from distail.experts.bank import ExpertBank
 from distail.experts.ground import ExpertGround
 from distail.models import Network, build_network
+from distail.models.multiplications import multiplications
 from distail.models.saved import SavedNetwork
 from distail.progress import Progress, SilentProgress
 from distail.runtime import Runtime
@@ -136,6 +137,11 @@ class Problem:
         network = build_network(self.architecture, self.train.image_shape, self.num_classes, seed)
         return network.to(self.runtime.device)
 
+    def relative_cost(self, architecture: str) -> float:
+        """Multiplications that a network needs for an image, over those of the problem's own."""
+        shape = self.train.image_shape, self.num_classes
+        return multiplications(architecture, *shape) / multiplications(self.architecture, *shape)
+
     def real(self, indices: Int64[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
         """Preprocessed training images on the device."""
         return self.preprocessing.apply(self.train.images[indices].to(self.runtime.device))
@@ -155,6 +161,7 @@ class Load:
         feature_vectors: kept, such as those of all training images.
         float_images: whether the training images are kept preprocessed, as `ExpertGround.training_set` does where
             memory is plentiful.
+        architecture: of the network that the batch passes through; the problem's own when None.
     """
 
     images: int
@@ -164,6 +171,7 @@ class Load:
     parameter_vectors: int = 0
     feature_vectors: int = 0
     float_images: bool = False
+    architecture: str | None = None
 
 
 @dataclass(frozen=True)
@@ -180,3 +188,9 @@ class Work:
     forward: int = 0
     forward_backward: int = 0
     loads: tuple[Load, ...] = ()
+
+    def __add__(self, other: Work) -> Work:
+        """One after the other."""
+        return Work(
+            self.forward + other.forward, self.forward_backward + other.forward_backward, self.loads + other.loads
+        )

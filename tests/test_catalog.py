@@ -13,9 +13,14 @@ from distail.errors import DistailError
 from distail.methods._registry import build_method
 from distail.models.architecture import check_architecture
 from distail.recipe import load_recipe
+from distail.training.recipe import TrainRecipe
 
 NAMES = recipe_names()
 TWENTY_MINUTES = 1200
+WORDS = {"initial_images", "dam", "view", "architecture", "optimizer", "schedule", "augmentation"}
+"""Settings whose values are texts."""
+TAUGHT = {"sre2l", "rded", "edc", "rldd"}
+"""Methods whose students learn from a teacher that goes with the set."""
 
 
 def method_of(name: str):
@@ -30,7 +35,8 @@ def test_names_are_unique_and_come_in_pairs():
     assert len(set(NAMES)) == len(NAMES)
     assert [f"{name}{CPU}" for name in NAMES[::2]] == list(NAMES[1::2])
     assert {name.split("-")[0] for name in NAMES} == {
-        *("lad", "datm", "mtt", "dm", "dc", "dsa", "idm", "dream", "herding", "k_center", "graph_cut")
+        *("lad", "datm", "mtt", "dm", "dc", "dsa", "idm", "dream", "herding", "k_center", "graph_cut"),
+        *("sre2l", "rded", "edc", "rldd"),
     }
 
 
@@ -43,6 +49,7 @@ def test_recipe_is_runnable_and_is_what_its_name_says(name):
     assert recipe.evaluation is not None
     assert recipe.evaluation.architectures == (recipe.architecture,)
     assert recipe.evaluation.seeds == 3
+    assert recipe.evaluation.labels == ("teacher" if recipe.method in TAUGHT else "static")
     assert recipe.evaluation.train.epochs == 1000
     assert recipe.evaluation.train.batch_size == (128 if recipe.method in ("lad", "datm") else 256)
     method_name, data, imbalance, ipc = name.removesuffix(CPU).split("-")
@@ -54,16 +61,18 @@ def test_recipe_is_runnable_and_is_what_its_name_says(name):
     assert data == re.sub("[^a-z0-9]", "", entry.about.data.lower())
     # A number that YAML reads as a text, such as 1e-4, would only be noticed by methods that take any value.
     assert all(
-        type(value) in (int, float, bool, type(None))
-        for key, value in leaves(recipe.settings)
-        if key not in ("initial_images", "dam")
+        type(value) in (int, float, bool, type(None)) for key, value in leaves(recipe.settings) if key not in WORDS
     )
     assert method.model_dump().keys() >= recipe.settings.keys()
 
 
 def leaves(settings):
     for key, value in settings.items():
-        yield from leaves(value) if isinstance(value, dict) else [(key, value)]
+        if isinstance(value, list):
+            for group in value:
+                yield from leaves(group)
+        else:
+            yield from leaves(value) if isinstance(value, dict) else [(key, value)]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -191,6 +200,13 @@ def test_lad_on_cifar10_as_released(row, released):
         ("k_center-cifar10lt-if100-ipc10", {"selection_epochs": 40}),
         ("lad-cifar10lt-if100-ipc50-cpu", {"steps": 20, "max_start_epoch": 6, "image_lr": 20, "batch_size": 100}),
         ("datm-cifar100lt-if10-ipc50-cpu", {"min_start_epoch": 0, "max_start_epoch": 6, "num_experts": 4}),
+        ("sre2l-cifar10lt-if100-ipc10", {"iterations": 1000, "image_lr": 0.25, "statistics_weight": 0.01}),
+        ("sre2l-tinyimagenetlt-if10-ipc10", {"iterations": 4000, "image_lr": 0.1, "statistics_weight": 1}),
+        ("rded-cifar100lt-if10-ipc50", {"factor": 1, "crops_per_image": 5, "max_images": 300}),
+        ("edc-cifar10lt-if100-ipc10", {"iterations": 75, "image_lr": 0.05, "smoothing": 0.8, "view": "resized"}),
+        ("edc-tinyimagenetlt-if10-ipc10", {"iterations": 2000, "initial_images": "confident", "batch_size": 100}),
+        ("rldd-cifar10lt-if100-ipc10", {"iterations": 75, "view": "crop", "max_images": 5000}),
+        ("rldd-cifar100lt-if50-ipc50", {"iterations": 2000, "view": "resized", "smallest_crop": 0.5}),
     ],
 )
 def test_settings_of_other_rows(name, expected):
@@ -231,6 +247,14 @@ def test_experts_for_a_cpu_differ_by_method():
         ("idm-cifar10lt-if100-ipc50", 53.1, 0.4),
         ("dream-cifar10lt-if10-ipc10", 34.6, 0.6),
         ("dream-cifar10lt-if100-ipc20", 34.9, 0.8),
+        ("sre2l-cifar10lt-if100-ipc50", 34.6, None),
+        ("rded-cifar10lt-if10-ipc20", 55.5, 0.3),
+        ("rded-tinyimagenetlt-if100-ipc1", 9.1, None),
+        ("edc-cifar100lt-if50-ipc10", 30.2, 0.2),
+        ("edc-tinyimagenetlt-if20-ipc20", 23.7, 0.4),
+        ("rldd-cifar10lt-if100-ipc1", 44.8, None),
+        ("rldd-cifar100lt-if50-ipc50", 44.2, 0.1),
+        ("rldd-tinyimagenetlt-if100-ipc20", 29.8, 0.1),
     ],
 )
 def test_published_numbers(name, accuracy, std):
@@ -249,7 +273,38 @@ def test_what_is_not_published_is_not_made_up():
         "lad-cifar10lt-if200-ipc20",
         "lad-tinyimagenetlt-if10-ipc50",
         "lad-tinyimagenetlt-if20-ipc50",
+        "sre2l-cifar100lt-if10-ipc10",
+        "sre2l-cifar100lt-if50-ipc10",
+        "sre2l-tinyimagenetlt-if10-ipc10",
+        "sre2l-tinyimagenetlt-if100-ipc10",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "students"),
+    [
+        ("sre2l-cifar10lt-if100-ipc10", {"epochs": 400, "batch_size": 128, "temperature": 30, "mixing": "mixup"}),
+        ("rded-cifar10lt-if100-ipc1", {"epochs": 300, "batch_size": 10, "temperature": 20, "schedule": "half_cosine"}),
+        ("rded-cifar100lt-if10-ipc10", {"batch_size": 25, "learning_rate": 2e-3, "optimizer": "adamw"}),
+        ("edc-cifar10lt-if10-ipc10", {"epochs": 1000, "optimizer": "adamw", "schedule": "late_steps"}),
+        ("edc-cifar100lt-if10-ipc10", {"optimizer": "sgd", "momentum": 0.875, "schedule": "late_linear"}),
+        ("rldd-cifar10lt-if100-ipc10", {"batch_size": 25, "hard_weight": 0.025, "average": 0.99}),
+        ("rldd-tinyimagenetlt-if10-ipc20", {"batch_size": 100, "schedule": "half_cosine", "loss": "squared_error"}),
+    ],
+)
+def test_students_of_sets_with_a_teacher(name, students):
+    recipe = method_of(name).students.model_dump()
+    assert {key: recipe[key] for key in students} == students
+
+
+def test_teachers_are_recipes():
+    """A key of `train` that no recipe has would only be noticed when the teacher is trained."""
+    for name in NAMES:
+        method = method_of(name)
+        specs = getattr(method, "observers", ()) or [getattr(method, "teacher", None)]
+        for spec in filter(None, specs):
+            assert TrainRecipe.model_validate(spec.train).epochs <= 200
+            check_architecture(spec.architecture or "convnet3-batch")
 
 
 @pytest.mark.parametrize(
@@ -265,6 +320,11 @@ def test_what_is_not_published_is_not_made_up():
         ("idm-cifar10lt-if100-ipc20", "closest"),
         ("dc-cifar10lt-if100-ipc10", "balanced CIFAR-10"),
         ("dream-cifar10lt-if100-ipc10", "CutMix"),
+        ("sre2l-cifar10lt-if50-ipc50", "another protocol"),
+        ("rded-cifar10lt-if100-ipc20", "closest"),
+        ("edc-cifar10lt-if10-ipc10", "not in this library"),
+        ("rldd-cifar10lt-if100-ipc50", "a teacher that labels every view"),
+        ("rldd-cifar10lt-if100-ipc50-cpu", "Nothing of it is tuned"),
     ],
 )
 def test_where_settings_are_not_the_authors_own_a_note_says_so(name, words):
@@ -306,6 +366,14 @@ def test_costs_of_methods_with_fused_kernels_and_mosaics():
     dc = cost_on_cpu(built_in("dc-cifar10lt-if100-ipc10"))
     passes = 1000 * (10 * (real + 3.25 * 100) + 9 * 50 * 100)
     assert dc.distillation_seconds == pytest.approx(passes / 1150, rel=0.01)
+
+
+def test_costs_of_methods_with_a_teacher():
+    """RDED: a teacher of 12 epochs judges 5 crops of at most 300 images; students ask it for 300 epochs."""
+    cost = cost_on_cpu(built_in("rded-cifar10lt-if100-ipc10-cpu"))
+    judged = 5 * (6 * 300 + 232 + 139 + 83 + 50)
+    assert cost.distillation_seconds == pytest.approx(12 * 12_406 / 486 + (judged + 100) / 800, rel=0.02)
+    assert cost.scoring_seconds == pytest.approx(3 * 300 * 100 * (1 / 1150 + 1 / 3000))
 
 
 def test_costs_need_no_data(monkeypatch):

@@ -169,3 +169,11 @@ def test_on_cuda_batches_are_whole_and_the_host_does_not_count(monkeypatch):
     needed = memory_needed(cuda, matching(), TWO_CORES)
     assert (needed.process, needed.data, needed.fitting) == (0, 0, 0)
     assert needed.peak == needed.method
+
+
+def test_a_load_may_name_another_network_and_several_graphs():
+    problem = tiny_problem()
+    own = heaviest(problem, Load(50, architecture=problem.architecture))
+    assert own == heaviest(problem, Load(50))
+    assert heaviest(problem, Load(50, architecture="convnet2-w64")) > 3 * own
+    assert heaviest(problem, Load(50, graphs=3)) == pytest.approx(3 * own, rel=0.1)

@@ -7,6 +7,7 @@
     timm:NAME                   timm:resnet18.a1_in1k, with the optional extra: pip install 'distail[timm]'
     PACKAGE.MODULE              a module with one class that extends Network, built as Class(image_shape, num_classes)
     ANY-cosine                  convnet3-cosine: the same with a classifier that compares directions alone
+    ANY+ANY                     convnet3-batch+resnet18-batch: several side by side, the mean of their logits
 
 NORM is instance (what no suffix means), batch, group or none.
 """
@@ -24,6 +25,7 @@ from distail.errors import DistailError, did_you_mean
 from distail.models.alexnet import AlexNet
 from distail.models.convnet import DEFAULT_WIDTH, ConvNet
 from distail.models.cosine import CosineClassifier
+from distail.models.ensemble import SEPARATOR, Ensemble
 from distail.models.network import Network
 from distail.models.norm import NORMS, NUM_GROUPS, Norm
 from distail.models.resnet import ResNet18
@@ -112,7 +114,19 @@ def architecture_names() -> tuple[str, ...]:
     return (*(family + suffix for family in families for suffix in suffixes), "alexnet")
 
 
+def _ensemble(image_shape: tuple[int, int, int], num_classes: int, members: list[_Constructor]) -> Network:
+    return Ensemble([member(image_shape, num_classes) for member in members])
+
+
 def _constructor(architecture: str) -> _Constructor:
+    if SEPARATOR in architecture:
+        names = architecture.split(SEPARATOR)
+        if any(name.endswith(COSINE_SUFFIX) for name in names):
+            raise DistailError(
+                f"Architecture '{architecture}' is an ensemble, whose classifier is linear. Use members without "
+                f"'{COSINE_SUFFIX}'."
+            )
+        return partial(_ensemble, members=[_constructor(name) for name in names])
     architecture = architecture.removesuffix(COSINE_SUFFIX)
     if architecture.startswith(TIMM_PREFIX):
         name = architecture.removeprefix(TIMM_PREFIX)

@@ -108,7 +108,7 @@ def match_gradients(
             after, loss = _iteration(problem, settings, state, augment)
             if not after.is_finite(loss):
                 problem.checkpoint.save(*state.packed(), now=True)
-                raise divergence(name, loss, iteration, settings.image_lr, settings.network_lr)
+                raise divergence(name, loss, iteration, settings.image_lr, network_lr=settings.network_lr)
             state = replace(after, iteration=iteration + 1)
             problem.log(iteration, loss=loss)
             problem.checkpoint.save(*state.packed())

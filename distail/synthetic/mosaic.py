@@ -16,12 +16,13 @@ from distail.data.preprocess import Preprocessing
 from distail.errors import DistailError
 
 
-def require_divisible(image_shape: tuple[int, int, int], cells: int) -> None:
+def require_divisible(image_shape: tuple[int, int, int], cells: int, setting: str = "mosaic") -> None:
     """Refuses mosaics that do not come out even.
 
     Args:
         image_shape: (channels, height, width).
         cells: a side; 1 is no mosaic.
+        setting: the hyper-parameter that says how many cells there are.
 
     Raises:
         DistailError: a side of the images is not a multiple of `cells`.
@@ -31,7 +32,7 @@ def require_divisible(image_shape: tuple[int, int, int], cells: int) -> None:
         raise DistailError(
             f"A mosaic of {cells}x{cells} cells needs sides that {cells} divides, but the images are {height}x{width} "
             f"pixels. Use other ones with --image-size {max(height // cells, 1) * cells}, or no mosaics with --set "
-            "mosaic=1."
+            f"{setting}=1."
         )
 
 

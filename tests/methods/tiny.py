@@ -12,6 +12,7 @@ from distail.data.image_set import ImageSet
 from distail.data.preprocess import fit_preprocessing
 from distail.models import Network
 from distail.problem import Problem, Work
+from distail.teachers.spec import TeacherSpec
 
 # On tensors this small a second thread only waits for the first: on a busy machine, fifty times as long.
 torch.set_num_threads(1)
@@ -21,6 +22,8 @@ CHEAP = {
     **{"real_batch": 8, "batch_size": 8},
 }
 """Largest value in tests of whole-number hyper-parameters whose names end so."""
+CHEAP_TEACHER = TeacherSpec(train={"epochs": 2, "batch_size": 8, "augmentation": "none", "warmup": 0.0})
+"""In place of every teacher; it has the network of the problem, with batch norm."""
 
 
 def tiny_images(counts: Sequence[int] = (9, 4, 1), shape: tuple[int, int, int] = (3, 8, 8), seed: int = 0) -> ImageSet:
@@ -67,6 +70,10 @@ def cheap_settings(model: type[BaseModel], cheap: Mapping[str, int] = CHEAP) -> 
     settings: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         options = (field.annotation, *get_args(field.annotation))
+        if TeacherSpec in options:
+            one = field.annotation is TeacherSpec
+            settings[name] = CHEAP_TEACHER if one else (CHEAP_TEACHER, CHEAP_TEACHER.model_copy(update={"seed": 1}))
+            continue
         groups = [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
         if groups and (nested := cheap_settings(groups[0], cheap)):
             settings[name] = nested

@@ -1,0 +1,55 @@
+"""Labels of the final images by a teacher, which goes with the set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from distail.models import Network
+from distail.models.saved import SavedNetwork, batch_logits
+from distail.problem import Load, Problem, Synthetic, Work
+from distail.runtime import preferred_layout
+from distail.synthetic.layer_inputs import at_rest
+from distail.synthetic.selection import class_major_labels
+from distail.training.recipe import TrainRecipe
+
+_BATCH = 256
+"""Images labelled at once."""
+
+
+def relabelled(
+    problem: Problem, images: Float[Tensor, "n c h w"], teacher: SavedNetwork, students: TrainRecipe
+) -> Synthetic:
+    """The set of these images: the teacher's logits as soft labels, in fp32, the teacher, and how students train.
+
+    Args:
+        problem: how many classes and images there are.
+        images: class by class, on the device.
+        teacher: on the device, behind the problem's own preprocessing.
+        students: how the method's paper trains them.
+    """
+    with at_rest(teacher.network):
+        logits = torch.cat([batch_logits(teacher.network, batch) for batch in images.split(_BATCH)])
+    labels = class_major_labels(problem.num_classes, problem.images_per_class)
+    return Synthetic(images.cpu(), labels, soft_labels=logits.float().cpu(), teacher=teacher, training=students)
+
+
+def relabelling_work(problem: Problem, architectures: Sequence[str]) -> Work:
+    """All images pass forward through each of the networks."""
+    num_images = problem.num_classes * problem.images_per_class
+    cost = sum(problem.relative_cost(architecture) for architecture in architectures)
+    loads = (Load(min(num_images, _BATCH), "forward", architecture=architecture) for architecture in architectures)
+    return Work(forward=int(num_images * cost), loads=tuple(loads))
+
+
+def ready(problem: Problem, teacher: SavedNetwork) -> Network:
+    """The teacher's network on the device, in the memory layout of training, and in evaluation mode.
+
+    A network that was read from a file has another layout at first, and the layout decides about roundings.
+    """
+    layout = preferred_layout(teacher.network)
+    network = teacher.network.to(problem.runtime.device, memory_format=layout)  # type: ignore[call-overload]
+    return network.eval()
