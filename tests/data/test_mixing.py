@@ -1,6 +1,5 @@
 import pytest
 import torch
-
 from distail.data.cutmix import cutmix
 
 
