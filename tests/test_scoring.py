@@ -252,7 +252,7 @@ def test_a_classroom_of_a_set_or_of_images(run, source):
 
 def test_a_classroom_with_a_teacher(run, source, teacher_file):
     lessons = open_classroom(run, Runtime(), labels="teacher", teacher=teacher_file)
-    targets = lessons.data.targets(torch.arange(9), lessons.data.images(torch.arange(9)))
+    targets = lessons.data.targets(torch.arange(9), lessons.data.images(torch.arange(9))).logits
     assert targets.shape == (9, 3)
     for labels, teacher in (("teacher", None), ("static", teacher_file)):
         with pytest.raises(DistailError, match="go together"):
