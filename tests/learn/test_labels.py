@@ -6,12 +6,20 @@ import pytest
 import torch
 
 from distail.data.augment import DSA
+from distail.data.mixing import Mixture
 from distail.data.preprocess import fit_preprocessing
 from distail.errors import DistailError
-from distail.learn.labels import TeacherTrainingSet, effective_protocol, labelled_training_set, require_teacher
+from distail.learn.labels import (
+    TeacherTrainingSet,
+    effective_protocol,
+    labelled_training_set,
+    own_training,
+    require_teacher,
+)
 from distail.models import build_network
 from distail.models.saved import SavedNetwork, load_network, save_network
 from distail.runtime import Runtime
+from distail.training.recipe import TrainRecipe
 from distail.training.training_set import TensorTrainingSet, TrainingSet
 from tests.evaluation.separable import ARCHITECTURE, NAMES, SHAPE, images_of, make_set
 
@@ -171,3 +179,58 @@ def test_labelling_leaves_the_set_alone():
         data = labelled_training_set(whole, labels, CPU, teacher)
         data.targets(ALL, data.images(ALL))
     assert torch.equal(whole.images, images)
+
+
+# Mixed views
+
+
+MIXTURE = Mixture(torch.tensor([2, 0, 1, 5, 3, 4]), 0.25)
+
+
+def shares(whole) -> torch.Tensor:
+    one_hot = torch.nn.functional.one_hot(whole.labels, 3).float()
+    return 0.75 * one_hot + 0.25 * one_hot[MIXTURE.partner]
+
+
+def test_hard_labels_of_mixed_views_are_their_shares():
+    whole = make_set()
+    data = labelled_training_set(whole, "hard", CPU)
+    targets = data.targets(ALL, data.images(ALL), MIXTURE)
+    assert torch.equal(targets.labels, shares(whole))
+    assert not targets.are_soft
+
+
+def test_stored_logits_of_mixed_views_are_mixed():
+    whole = make_set(soft_labels=soft())
+    data = labelled_training_set(whole, "static", CPU)
+    targets = data.targets(ALL, data.images(ALL), MIXTURE)
+    torch.testing.assert_close(targets.logits, 0.75 * soft() + 0.25 * soft()[MIXTURE.partner])
+    probabilities = 0.75 * soft().softmax(1) + 0.25 * soft().softmax(1)[MIXTURE.partner]
+    torch.testing.assert_close(targets.for_cross_entropy, probabilities)
+    assert torch.equal(targets.labels, shares(whole))
+
+
+def test_a_teacher_looks_at_the_mixed_views():
+    whole, teacher = make_set(), make_teacher()
+    data = labelled_training_set(whole, "teacher", CPU, teacher)
+    views = MIXTURE.of(data.images(ALL))
+    mixed, plain = data.targets(ALL, views, MIXTURE), data.targets(ALL, views)
+    assert torch.equal(mixed.logits, plain.logits)
+    assert torch.equal(mixed.labels, shares(whole))
+    assert torch.equal(plain.labels, whole.labels)
+    unmixed = data.targets(ALL, data.images(ALL)).logits
+    assert not torch.allclose(mixed.logits, MIXTURE.of(unmixed), atol=1e-3)  # the view decides, not the labels
+
+
+# How students are to be trained
+
+OWN = TrainRecipe(epochs=7, loss="squared_error", hard_weight=0.1, mixing="cutmix")
+
+
+@pytest.mark.parametrize(("labels", "kept"), [("hard", False), ("static", True), ("teacher", True)])
+def test_a_set_says_how_students_learn_and_hard_labels_take_cross_entropy(labels, kept):
+    found = own_training(make_set(soft_labels=soft(), training=OWN), labels)
+    assert found == (OWN if kept else OWN.on_hard_labels)
+    assert (found.epochs, found.mixing) == (7, "cutmix")
+    assert own_training(make_set(training=OWN), "static") == OWN.on_hard_labels  # it stores no soft labels
+    assert own_training(make_set(), labels) == TrainRecipe()
