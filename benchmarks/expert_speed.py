@@ -25,6 +25,7 @@ from distail.models import build_network
 from distail.provenance import environment
 from distail.runtime import resolve_runtime
 from distail.training.gradients import batch_gradients
+from distail.training.targets import Targets
 
 BATCH, EXPERTS, REPEATS = 256, 4, 3
 COUNTS = (5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50)
@@ -93,7 +94,7 @@ def _one_after_another(experts: int) -> None:
     for seed in range(experts):
         network = build_network("convnet3", (3, 32, 32), 10, seed)
         network.fused = True
-        batch_gradients(network, torch.randn(BATCH, 3, 32, 32), torch.arange(BATCH) % 10, runtime)
+        batch_gradients(network, torch.randn(BATCH, 3, 32, 32), Targets(torch.arange(BATCH) % 10), runtime)
 
 
 def _processes() -> float:

@@ -17,6 +17,7 @@ from distail.provenance import environment
 from distail.runtime import Runtime, resolve_runtime
 from distail.training.loop import train_network
 from distail.training.recipe import TrainRecipe
+from distail.training.targets import Targets
 from distail.training.training_set import TensorTrainingSet
 
 BATCH, BATCHES, ROUNDS = 128, 4, 5
@@ -26,7 +27,7 @@ RECIPE = TrainRecipe(epochs=1, batch_size=BATCH, schedule="constant", augmentati
 def images_per_second(norm: str, precision: str, device: str) -> float:
     """One short training."""
     images = torch.randn(BATCH * BATCHES, 3, 32, 32, device=device)
-    data = TensorTrainingSet(images, torch.arange(len(images), device=device) % 10, 10)
+    data = TensorTrainingSet(images, Targets(torch.arange(len(images), device=device) % 10), 10)
     network = build_network(f"convnet3-{norm}", (3, 32, 32), 10, seed=0)
     begun = time.perf_counter()
     train_network(network, data, RECIPE, seed=0, runtime=Runtime(device, precision))

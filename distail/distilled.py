@@ -13,9 +13,11 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
 from distail.artifact import TensorFile, read_tensors, write_tensors
+from distail.config import parse_config
 from distail.data.preprocess import Preprocessing
 from distail.errors import DistailError
 from distail.synthetic.mosaic import decode_preprocessed
+from distail.training.recipe import TrainRecipe
 
 KIND = "distilled set"
 FILE_NAME = "distilled.safetensors"
@@ -60,6 +62,7 @@ class DistilledSet:
         provenance: recipe, versions, hashes: how the set was made.
         training_fingerprints: `ImageSet.fingerprints` of the real images it was made from, so that scoring can tell
             test images among them; None where they are not known.
+        training: how students are to be trained on it; the common way when None.
 
     Raises:
         DistailError: shapes disagree, a label is out of range, a value is not finite, the learning rate is not
@@ -75,6 +78,7 @@ class DistilledSet:
     provenance: dict[str, Any] = field(default_factory=dict)
     training_fingerprints: Int64[Tensor, " m"] | None = None
     mosaic: int = 1
+    training: TrainRecipe | None = None
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.labels) or len(self.images) == 0:
@@ -185,6 +189,7 @@ class DistilledSet:
             "class_names": list(self.class_names),
             "learning_rate": self.learning_rate,
             "mosaic": self.mosaic,
+            "training": None if self.training is None else self.training.given,
             "preprocessing": self.preprocessing.header(),
             "provenance": self.provenance,
         }
@@ -221,6 +226,7 @@ def load_distilled(path: str | Path) -> DistilledSet:
             provenance=header["provenance"],
             training_fingerprints=tensors.get("training_fingerprints"),
             mosaic=_mosaic(header.get("mosaic", 1), file),
+            training=_training(header.get("training"), file),
         )
     except KeyError as error:
         raise DistailError(f"{file} lacks {error}; it is not a whole distilled set. Make it again.") from None
@@ -234,3 +240,12 @@ def _mosaic(found: object, file: Path) -> int:
             "it again."
         )
     return found
+
+
+def _training(found: object, file: Path) -> TrainRecipe | None:
+    """How students are trained, as the header says; None in files older than that."""
+    if found is None:
+        return None
+    if not isinstance(found, dict):
+        raise DistailError(f"{file} names {found!r} as how to train students. It is damaged; make it again.")
+    return parse_config(TrainRecipe, found, f"{file}, how to train students")

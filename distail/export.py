@@ -181,6 +181,7 @@ def _dropped(distilled: DistilledSet, format: str, loss: PixelLoss) -> tuple[str
         "exact float images": loss.max > FLOAT_NOISE,
         "soft labels": distilled.soft_labels is not None and format == "folder",
         "learning rate": distilled.learning_rate is not None,
+        "recipe of students": distilled.training is not None,
         "preprocessing": distilled.preprocessing.kind != "none",
         "provenance": bool(distilled.provenance),
         "class names": format == "folder" and names != distilled.class_names,

@@ -20,6 +20,7 @@ from distail.estimate import require_memory
 from distail.experts.bank import ExpertBank
 from distail.methods._registry import build_method
 from distail.models.architecture import check_architecture
+from distail.models.saved import save_network
 from distail.problem import Checkpoint, NoCheckpoint, Problem, Synthetic
 from distail.progress import Progress, SilentProgress
 from distail.provenance import environment, indices_hash
@@ -99,9 +100,13 @@ def distill(
     distilled = _assemble(problem, synthetic, provenance)
     if not folder:
         return distilled
+    if synthetic.teacher is not None:
+        save_network(folder.teacher, synthetic.teacher)
     distilled.save(folder.distilled)
     image_grid(distilled, folder.picture)
-    folder.write_manifest({"status": "complete", **provenance, "data": _data_manifest(recipe, training)})
+    teacher = None if synthetic.teacher is None else folder.teacher.name
+    data = _data_manifest(recipe, training)
+    folder.write_manifest({"status": "complete", **provenance, "teacher": teacher, "data": data})
     if isinstance(checkpoint, FileCheckpoint):
         checkpoint.clear()
     return load_distilled(folder.path)
@@ -194,6 +199,7 @@ def _assemble(problem: Problem, synthetic: Synthetic, provenance: dict[str, Any]
         provenance=provenance,
         training_fingerprints=problem.train.fingerprints.unique(),
         mosaic=synthetic.mosaic,
+        training=synthetic.training,
     )
 
 

@@ -26,6 +26,8 @@ _ITERATIONS = "settings.iterations"
 class RunFolder:
     """Paths and state of one run."""
 
+    SNAPSHOTS = "snapshots"
+
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.manifest = self.path / "manifest.json"
@@ -33,17 +35,21 @@ class RunFolder:
         self.metrics = self.path / "metrics.jsonl"
         self.checkpoint = self.path / "checkpoint.safetensors"
         self.distilled = self.path / distilled.FILE_NAME
+        self.teacher = self.path / "teacher.safetensors"
         self.picture = self.path / "images.png"
         self.evaluation = self.path / result.FILE_NAME
 
     def snapshot(self, iteration: int) -> Path:
         """The set as it was after an iteration, where a method was asked to keep such."""
-        return self.path / "snapshots" / f"iteration-{iteration:06d}.safetensors"
+        return self.path / self.SNAPSHOTS / f"iteration-{iteration:06d}.safetensors"
 
     @property
     def is_complete(self) -> bool:
-        """Whether the set has been made."""
-        return self.manifest.exists() and self.distilled.exists() and read_json(self.manifest)["status"] == "complete"
+        """Whether the set has been made, and with it the teacher that the manifest names, if any."""
+        if not (self.manifest.exists() and self.distilled.exists()):
+            return False
+        manifest = read_json(self.manifest)
+        return manifest["status"] == "complete" and (manifest.get("teacher") is None or self.teacher.exists())
 
     def require_usable(self, recipe: Recipe, *, resume: bool, more_iterations: bool = False) -> None:
         """Refuses a folder that this recipe must not write to; touches nothing.

@@ -19,6 +19,7 @@ from distail.learn.student import Classroom
 from distail.models.saved import load_network
 from distail.progress import Progress, SilentProgress
 from distail.recipe import DataRecipe
+from distail.run_folder import RunFolder
 from distail.runtime import DeviceName, PrecisionName, Runtime, resolve_runtime
 from distail.training.recipe import LabelProtocol
 from distail.training_images import held_out_images, training_images, training_images_of
@@ -96,12 +97,51 @@ def open_classroom(
     """
     if is_distilled(Path(target)):
         require_plain(target, imbalance, holdout, image_size)
-        network = load_network(Path(teacher)) if teacher else None
+        file = teacher_file(target, labels, teacher)
+        network = load_network(file) if file else None
         return Classroom.of_distilled(load_distilled(target), labels, runtime, network)
     if labels == "teacher":
         raise DistailError(f"{target} holds real images, which bring their own labels. Leave out --labels teacher.")
     images = training_images(load(target, image_size=image_size), imbalance=imbalance, holdout=holdout).images
     return Classroom.of_images(images, fit_preprocessing(images, "normalize"), runtime)
+
+
+def teacher_file(
+    target: DistilledSet | str | Path, labels: LabelProtocol, teacher: str | Path | None = None
+) -> Path | None:
+    """The file of the teacher that a label protocol asks: the one named, or else that of the set's run.
+
+    Args:
+        target: a run folder, or a set in one; a set in memory has no teacher beside it.
+        labels: the protocol.
+        teacher: the file named, if any.
+
+    Raises:
+        DistailError: a teacher is to be asked, none is named, and the run has none.
+    """
+    if teacher is not None:
+        return Path(teacher)
+    if labels != "teacher" or isinstance(target, DistilledSet):
+        return None
+    path = Path(target)
+    folder = path if path.is_dir() else path.parent
+    own = RunFolder(folder.parent if folder.name == RunFolder.SNAPSHOTS else folder).teacher
+    if not own.exists():
+        raise DistailError(
+            f"{target} has no teacher of its own: there is no {own}. Name one with --teacher FILE, such as a network "
+            "that `distail baseline --save` or `distail train` made, or leave out --labels teacher."
+        )
+    return own
+
+
+def with_teacher(recipe: EvaluationRecipe, target: DistilledSet | str | Path) -> EvaluationRecipe:
+    """The recipe, naming the teacher of the set's own run where it asks a teacher and names none.
+
+    Raises:
+        DistailError: the run has none.
+    """
+    found = teacher_file(target, recipe.labels, recipe.teacher)
+    return recipe if found is None else recipe.model_copy(update={"teacher": str(found)})
 
 
 def is_distilled(path: Path) -> bool:

@@ -14,11 +14,11 @@ from distail.groups.two_stage_training import (
     train_two_stages,
     two_stage_grouping,
 )
-from distail.learn.labels import effective_protocol, require_teacher
+from distail.learn.labels import effective_protocol, own_training, require_teacher
 from distail.models.saved import load_network
 from distail.progress import Progress, SilentProgress
 from distail.runtime import Runtime
-from distail.scoring import TrainingSource
+from distail.scoring import TrainingSource, teacher_file
 from distail.training.recipe import LabelProtocol, TrainRecipe
 
 
@@ -42,16 +42,17 @@ def train_on_set(
         recipe: the groups, and which stage learns from what.
         training: the long-tailed images; read from the set's own source when omitted, and only where needed.
         architecture: of all networks.
-        train: how stages on distilled images are trained.
+        train: how stages on distilled images are trained; values that are not given are those stored with the set.
         labels: what these learn.
-        teacher: file of a network, for 'teacher'.
+        teacher: file of a network, for 'teacher'; the run's own when omitted.
         seed: of the grouping, the networks and their training.
 
     Raises:
         DistailError: bad input of any kind; the message says what to do.
     """
     runtime, progress = runtime or Runtime(), progress or SilentProgress()
-    require_teacher(labels, network := load_network(teacher) if teacher else None)
+    file = teacher_file(target, labels, teacher)
+    require_teacher(labels, network := load_network(file) if file else None)
     distilled = target if isinstance(target, DistilledSet) else load_distilled(target)
     grouping = load_grouping(recipe.grouping) if recipe.grouping else None
     images = None
@@ -61,7 +62,7 @@ def train_on_set(
     lessons = TwoStageLessons(
         distilled=distilled,
         recipe=recipe,
-        train=train or TrainRecipe(),
+        train=own_training(distilled, labels).changed_by(train or TrainRecipe()),
         labels=effective_protocol(distilled, labels),
         images=images,
         teacher=network,

@@ -14,6 +14,7 @@ from distail.data.preprocess import Preprocessing, PreprocessingKind, fit_prepro
 from distail.distilled import FILE_NAME, KIND, DistilledSet, StoredBytes, load_distilled
 from distail.errors import DistailError
 from distail.synthetic.mosaic import decode
+from distail.training.recipe import TrainRecipe
 
 NAMES = ("ant", "bee", "cow")
 SHAPE = (3, 8, 9)
@@ -48,7 +49,7 @@ def assert_same(first: DistilledSet, second: DistilledSet) -> None:
         if before is not None:
             assert before.dtype == after.dtype
             assert torch.equal(before, after), name
-    for name in ("class_names", "learning_rate", "provenance", "mosaic"):
+    for name in ("class_names", "learning_rate", "provenance", "mosaic", "training"):
         assert getattr(first, name) == getattr(second, name), name
     assert first.preprocessing.header() == second.preprocessing.header()
     before, after = first.preprocessing.to_tensors(), second.preprocessing.to_tensors()
@@ -342,3 +343,42 @@ def test_saving_leaves_the_set_and_the_old_file_alone(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         make(provenance={"loss": float("nan")}).save(tmp_path / "set")
     assert_same(load_distilled(tmp_path / "set"), whole)
+
+
+# How students are to be trained
+
+
+@pytest.mark.parametrize(
+    "training", [None, TrainRecipe(), TrainRecipe(optimizer="adamw", loss="squared_error", average=0.99)]
+)
+def test_how_students_are_trained_comes_back(tmp_path, training):
+    whole = make(training=training)
+    whole.save(tmp_path / "set.safetensors")
+    assert_same(whole, load_distilled(tmp_path / "set.safetensors"))
+    stored = read_tensors(tmp_path / "set.safetensors", KIND).header["training"]
+    assert stored == (None if training is None else training.given)
+    assert set(stored or {}) <= {"optimizer", "loss", "average"}  # what differs is enough
+    assert make(training=training).decoded().training == training
+
+
+def test_files_older_than_that_say_nothing(tmp_path):
+    make().save(tmp_path / "set.safetensors")
+    content = read_tensors(tmp_path / "set.safetensors", KIND)
+    del content.header["training"]
+    write_tensors(tmp_path / "set.safetensors", content)
+    assert load_distilled(tmp_path / "set.safetensors").training is None
+
+
+@pytest.mark.parametrize(
+    ("found", "match"),
+    [
+        ({"optimiser": "adamw"}, "set.safetensors, how to train students: unknown key 'optimiser'.*'optimizer'"),
+        ({"epochs": 0}, "'epochs': "),
+        ("adamw", "names 'adamw' as how to train students. It is damaged"),
+    ],
+)
+def test_what_nobody_can_train_by_is_a_clear_error(tmp_path, found, match):
+    make().save(tmp_path / "set.safetensors")
+    with_header(tmp_path / "set.safetensors", training=found)
+    with pytest.raises(DistailError, match=match):
+        load_distilled(tmp_path / "set.safetensors")

@@ -18,13 +18,15 @@ from distail.data.long_tail import make_long_tailed
 from distail.data.sources import load
 from distail.distilled import DistilledSet, load_distilled
 from distail.errors import DistailError
+from distail.models.saved import load_network
 from distail.pipeline import distill
 from distail.progress import Progress
 from distail.provenance import indices_hash
 from distail.recipe import DataRecipe, Recipe, load_recipe
-from distail.run_folder import FileCheckpoint
+from distail.run_folder import FileCheckpoint, RunFolder
 from distail.training_images import held_out_images, load_training_images, training_images, training_images_of
 from tests.evaluation.separable import ARCHITECTURE, NAMES, Said, images_of
+from tests.methods.with_teacher import TRAINING
 
 ITERATIONS = 6
 FILES = {"manifest.json", "recipe.yaml", "metrics.jsonl", "distilled.safetensors", "images.png"}
@@ -518,3 +520,37 @@ def test_a_source_without_test_images_is_pointed_out_before_the_work(tmp_path):
         )
         distill(recipe, progress=said)
         assert sum("no test split" in message for message in said.messages) == expected
+
+
+# Teachers and training that come with a set
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory, source) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "taught"
+    distill(recipe_for(source, method="tests.methods.with_teacher", settings={}), out=folder)
+    return folder
+
+
+def test_teacher_and_training_are_kept_with_the_run(taught, run):
+    manifest = read_json(taught / "manifest.json")
+    assert manifest["teacher"] == "teacher.safetensors"
+    teacher = load_network(taught / "teacher.safetensors")
+    assert (teacher.architecture, teacher.class_names) == (ARCHITECTURE, NAMES)
+    assert load_distilled(taught).training == TRAINING
+    assert read_json(run / "manifest.json")["teacher"] is None
+    assert not (run / "teacher.safetensors").exists()
+    assert load_distilled(run).training is None
+
+
+def test_a_run_without_its_teacher_is_not_finished(tmp_path, source):
+    recipe = recipe_for(source, method="tests.methods.with_teacher", settings={})
+    distill(recipe, out=tmp_path / "run")
+    file = tmp_path / "run" / "teacher.safetensors"
+    first = load_network(file).network.classifier.weight
+    assert RunFolder(tmp_path / "run").is_complete
+    file.unlink()
+    assert not RunFolder(tmp_path / "run").is_complete
+    distill(recipe, out=tmp_path / "run", resume=True)
+    assert torch.equal(load_network(file).network.classifier.weight, first)
+    assert RunFolder(tmp_path / "run").is_complete

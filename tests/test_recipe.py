@@ -179,6 +179,17 @@ def test_parsing_a_dumped_recipe_is_the_identity():
     assert parse_config(Recipe, recipe.model_dump(mode="json"), "here") == recipe
 
 
+def test_students_are_asked_for_what_the_recipe_says_and_no_more(tmp_path):
+    """A value that nobody gave must not become one that is given by writing and reading the recipe."""
+    evaluation = EvaluationRecipe(train=TrainRecipe(epochs=1000, loss="divergence"))
+    recipe = Recipe(data=DataRecipe(source="digits"), evaluation=evaluation)
+    read = load_recipe(written(tmp_path, recipe.to_yaml()))
+    assert read == recipe
+    assert read.evaluation is not None
+    assert read.evaluation.train.model_fields_set == {"epochs", "loss"}
+    assert recipe.model_dump(mode="json")["evaluation"]["train"] == {"epochs": 1000, "loss": "divergence"}
+
+
 def test_recipes_need_no_torch():
     code = "import sys, distail.recipe; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -19,8 +19,11 @@ from distail.pipeline import distill
 from distail.progress import SilentProgress
 from distail.recipe import DataRecipe, Recipe
 from distail.runtime import Runtime
-from distail.scoring import TrainingSource, open_classroom, open_set, score
+from distail.scoring import TrainingSource, open_classroom, open_set, score, with_teacher
+from distail.scoring import teacher_file as found_teacher
+from distail.training.recipe import TrainRecipe
 from tests.evaluation.separable import ARCHITECTURE, NAMES, TEST, TRAIN, images_of, make_set, quick
+from tests.methods.with_teacher import TRAINING
 from tests.test_pipeline import write_source
 
 EVERYTHING = images_of((20, 20, 20), 1)
@@ -252,11 +255,10 @@ def test_a_classroom_of_a_set_or_of_images(run, source):
 
 def test_a_classroom_with_a_teacher(run, source, teacher_file):
     lessons = open_classroom(run, Runtime(), labels="teacher", teacher=teacher_file)
-    targets = lessons.data.targets(torch.arange(9), lessons.data.images(torch.arange(9)))
+    targets = lessons.data.targets(torch.arange(9), lessons.data.images(torch.arange(9))).logits
     assert targets.shape == (9, 3)
-    for labels, teacher in (("teacher", None), ("static", teacher_file)):
-        with pytest.raises(DistailError, match="go together"):
-            open_classroom(run, Runtime(), labels=labels, teacher=teacher)
+    with pytest.raises(DistailError, match="go together"):
+        open_classroom(run, Runtime(), labels="static", teacher=teacher_file)
     with pytest.raises(DistailError, match="bring their own labels"):
         open_classroom(source, Runtime(), labels="teacher", teacher=teacher_file)
 
@@ -320,3 +322,53 @@ def test_scoring_changes_nothing(run):
     score(whole, quick(epochs=1, references=("random",)))
     assert torch.equal(whole.images, images)
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+
+
+# Teachers of runs
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory, source) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "taught"
+    distill(recipe_for(source).model_copy(update={"method": "tests.methods.with_teacher"}), out=folder)
+    return folder
+
+
+def test_the_teacher_of_a_run_is_found(taught, teacher_file):
+    own = taught / "teacher.safetensors"
+    for target in (taught, taught / "distilled.safetensors", taught / "snapshots" / "iteration-000010.safetensors"):
+        assert found_teacher(target, "teacher") == own
+        assert found_teacher(target, "teacher", teacher_file) == teacher_file
+        assert found_teacher(target, "static") is None
+    assert found_teacher(load_distilled(taught), "teacher") is None
+    assert with_teacher(quick(labels="teacher"), taught).teacher == str(own)
+    assert with_teacher(quick(), taught) == quick()
+
+
+def test_a_run_without_a_teacher_says_so(run):
+    with pytest.raises(DistailError, match=r"has no teacher of its own.*--teacher FILE"):
+        found_teacher(run, "teacher")
+    with pytest.raises(DistailError, match="has no teacher of its own"):
+        evaluate_in_one_call(run, labels="teacher")
+    with pytest.raises(DistailError, match="has no teacher of its own"):
+        open_classroom(run, Runtime(), labels="teacher")
+
+
+def test_one_call_uses_the_runs_teacher_and_recipe(taught):
+    parts = {"architectures": [ARCHITECTURE], "seeds": 1, "labels": "teacher", "device": "cpu"}
+    found = evaluate_in_one_call(taught, **parts)
+    assert found.provenance["train"] == TRAINING.model_dump(mode="json")
+    assert found.students[0].labels == "teacher"
+    assert found.stored.teacher > 0
+    changed = evaluate_in_one_call(taught, epochs=2, train_recipe={"mixing": "none"}, **parts)
+    assert changed.provenance["train"] == {**TRAINING.model_dump(mode="json"), "epochs": 2, "mixing": "none"}
+    with pytest.raises(DistailError, match=r"unknown key 'train\.optimiser'.*'optimizer'"):
+        evaluate_in_one_call(taught, train_recipe={"optimiser": "adamw"}, **parts)
+    with pytest.raises(DistailError, match="go together"):
+        evaluate_in_one_call(load_distilled(taught), **parts)
+
+
+def test_a_classroom_says_how_to_train(taught, run):
+    assert open_classroom(taught, Runtime(), labels="teacher").training == TRAINING
+    assert open_classroom(taught, Runtime()).training == TRAINING.on_hard_labels
+    assert open_classroom(run, Runtime()).training == TrainRecipe()

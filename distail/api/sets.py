@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,8 @@ def evaluate(
     train: ImageSet | None = None,
     architectures: Sequence[str] = ("convnet3",),
     seeds: int = 3,
-    epochs: int = 1000,
+    epochs: int | None = None,
+    train_recipe: Mapping[str, Any] | None = None,
     labels: str = "static",
     teacher: str | Path | None = None,
     references: Sequence[str] = (),
@@ -106,11 +107,13 @@ def evaluate(
             does not know its source.
         architectures: networks of the students, each trained with every seed.
         seeds: students of each network.
-        epochs: passes over the set.
+        epochs: passes over the set; as stored with the set, or 1000, when omitted.
+        train_recipe: anything else in how students are trained, by names of `TrainRecipe`, such as {"loss":
+            "divergence"}; as stored with the set, or the common evaluation, where it says nothing.
         labels: 'hard', 'static' (soft labels stored in the set) or 'teacher'.
-        teacher: file of a network, for 'teacher'.
+        teacher: file of a network, for 'teacher'; that of the run when omitted.
         references: 'random' and 'full', rows to set beside.
-        full_epochs: epochs of the reference 'full'; `epochs` when omitted.
+        full_epochs: epochs of the reference 'full'; as many as for the set when omitted.
         select: score the 'last' epoch, or the best on 'validation' images from the training data.
         two_stage: whether networks that decide for a group of classes first are rows too, and how they are trained.
         grouping: the groups that these decide between; found on the long-tailed images when omitted.
@@ -130,10 +133,11 @@ def evaluate(
             "full_epochs": full_epochs,
             "select": select,
             "two_stage": TwoStageRecipe() if two_stage is True else two_stage or None,
-            "train": {"epochs": epochs},
+            "train": {**(train_recipe or {}), **({} if epochs is None else {"epochs": epochs})},
         },
         "distail.evaluate",
     )
+    recipe = scoring.with_teacher(recipe, target)
     distilled = target if isinstance(target, DistilledSet) else scoring.open_set(target)
     return scoring.score(
         distilled,

@@ -53,9 +53,9 @@ def focal(gamma: float) -> Loss:
 
 
 def shifted(shift: Float[Tensor, " k"]) -> Loss:
-    """CE(z + shift): what the network itself answers need not hold the shift."""
+    """CE(z + shift), against labels or shares of classes: what the network itself answers need not hold the shift."""
 
-    def loss(logits: Float[Tensor, "b k"], targets: Int64[Tensor, " b"], epoch: int) -> Tensor:
+    def loss(logits: Float[Tensor, "b k"], targets: Float[Tensor, "b k"] | Int64[Tensor, " b"], epoch: int) -> Tensor:
         return F.cross_entropy(logits + shift.to(logits), targets, reduction="sum")
 
     return loss

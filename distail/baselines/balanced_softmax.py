@@ -23,4 +23,4 @@ class BalancedSoftmax(Baseline):
     def fit(self, task: Task) -> Fitted:
         """Trains by the balanced loss."""
         # log n and log π differ by a constant, which softmax does not see.
-        return train_whole(task, Technique(loss=shifted(log_prior(task.train.class_counts))))
+        return train_whole(task, Technique(loss=shifted(log_prior(task.train.class_counts)), takes_shares=True))

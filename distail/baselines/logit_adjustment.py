@@ -27,4 +27,5 @@ class LogitAdjustment(Baseline):
 
     def fit(self, task: Task) -> Fitted:
         """Trains by the adjusted loss."""
-        return train_whole(task, Technique(loss=shifted(self.tau * log_prior(task.train.class_counts))))
+        loss = shifted(self.tau * log_prior(task.train.class_counts))
+        return train_whole(task, Technique(loss=loss, takes_shares=True))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from distail.cli.options import Compute, Output, Repeatable, Whole, require_place
+from distail.cli.options import Compute, Output, Repeatable, Whole, asked_training, require_place
 from distail.cli.two_stage import TwoStageFlags
 
 if TYPE_CHECKING:
@@ -21,15 +21,16 @@ def evaluate(
     test: str | None = None,
     arch: Annotated[tuple[str, ...], Repeatable] = ("convnet3",),
     seeds: Annotated[int, Whole] = 3,
-    epochs: Annotated[int, Whole] = 1000,
+    epochs: Annotated[int | None, Whole] = None,
     labels: Literal["hard", "static", "teacher"] = "static",
     teacher: str | None = None,
     reference: Annotated[tuple[Literal["random", "full"], ...], Repeatable] = (),
     full_epochs: Annotated[int | None, Whole] = None,
     select: Literal["last", "validation"] = "last",
-    batch_size: Annotated[int, Whole] = 256,
-    lr: float = 0.01,
-    augmentation: str = "color_crop_cutout_flip_scale_rotate",
+    batch_size: Annotated[int | None, Whole] = None,
+    lr: float | None = None,
+    augmentation: str | None = None,
+    recipe: Annotated[tuple[str, ...], Repeatable] = (),
     train: str | None = None,
     imbalance: float | None = None,
     like: Path | None = None,
@@ -52,11 +53,11 @@ def evaluate(
     seeds
         Students of each network.
     epochs
-        Passes over the set; one more is made, as in the field's released code.
+        Passes over the set, one more with the step schedule; as stored with the set, or 1000, when omitted.
     labels
         What students learn from: hard labels, soft labels stored in the set, or a teacher.
     teacher
-        File of a network made by `distail train`, for --labels teacher.
+        File of a network made by `distail train`, for --labels teacher; the run's own when omitted.
     reference
         Rows to set beside: as many random real images, or the full training set. May be repeated.
     full_epochs
@@ -64,11 +65,15 @@ def evaluate(
     select
         Which epoch is scored: the last, or the best on validation images drawn from the training data.
     batch_size
-        Images a step.
+        Images a step; as stored with the set, or 256, when omitted.
     lr
-        Initial step size; a learning rate learned with the set takes precedence.
+        Largest step size; as stored with the set, or 0.01, when omitted. One learned with the set takes precedence.
     augmentation
-        DSA operations joined by '_', or 'none'.
+        DSA operations joined by '_', of which each batch gets one, and '+' between such parts; or 'none'. As stored
+        with the set, or color_crop_cutout_flip_scale_rotate, when omitted.
+    recipe
+        NAME=VALUE of anything else in how students are trained, such as optimizer=adamw, loss=divergence,
+        mixing=cutmix or average=0.99; may be repeated.
     train
         Source of the training data, for references, validation and two stages, where the set does not know it.
     imbalance
@@ -80,31 +85,26 @@ def evaluate(
     out
         File for the result as JSON; in the run folder when omitted.
     """
-    from distail.config import parse_config
-    from distail.evaluation.recipe import EvaluationRecipe
-
-    recipe = parse_config(
-        EvaluationRecipe,
-        {
-            "architectures": arch,
-            "seeds": seeds,
-            "labels": labels,
-            "teacher": teacher,
-            "select": select,
-            "references": tuple(dict.fromkeys(reference)),
-            "full_epochs": full_epochs,
-            "two_stage": stages.values(),
-            "train": {"epochs": epochs, "batch_size": batch_size, "learning_rate": lr, "augmentation": augmentation},
-        },
-        "evaluate",
+    flags = {"epochs": epochs, "batch_size": batch_size, "learning_rate": lr, "augmentation": augmentation}
+    asked = _recipe(
+        architectures=arch,
+        seeds=seeds,
+        labels=labels,
+        teacher=teacher,
+        select=select,
+        references=tuple(dict.fromkeys(reference)),
+        full_epochs=full_epochs,
+        two_stage=stages.values(),
+        train=asked_training(recipe, **flags),
     )
     from distail import scoring
 
     require_place(out)
+    asked = scoring.with_teacher(asked, like or target)
     distilled = scoring.open_set(target, like=like)
     result = scoring.score(
         distilled,
-        recipe,
+        asked,
         test=test,
         training=scoring.TrainingSource(train, imbalance),
         device=compute.device,
@@ -113,8 +113,15 @@ def evaluate(
         progress=output.progress(),
     )
     folder = Path(target) if (Path(target) / "manifest.json").exists() else None
-    report(result, distilled, recipe, out or evaluation_file(folder), output)
+    report(result, distilled, asked, out or evaluation_file(folder), output)
     output.show(result.to_json())
+
+
+def _recipe(**values: Any) -> EvaluationRecipe:
+    from distail.config import parse_config
+    from distail.evaluation.recipe import EvaluationRecipe
+
+    return parse_config(EvaluationRecipe, values, "evaluate")
 
 
 def evaluation_file(folder: Path | None) -> Path | None:

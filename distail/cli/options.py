@@ -117,7 +117,7 @@ def num_groups(text: str) -> int | str:
     return int(text)
 
 
-def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
+def parse_settings(assignments: Sequence[str], flag: str = "--set", example: str = "iterations=500") -> dict[str, Any]:
     """Reads 'key=value' flags; values are YAML, so numbers, true and lists work. 'group.key=value' sets one of a group.
 
     Raises:
@@ -133,18 +133,31 @@ def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
         key, sign, value = assignment.partition("=")
         if not sign or not key:
             raise DistailError(
-                f"--set {assignment} is no assignment. Write --set NAME=VALUE, such as --set iterations=500."
+                f"{flag} {assignment} is no assignment. Write {flag} NAME=VALUE, such as {flag} {example}."
             )
         try:
             nested = parse_yaml(value)
         except yaml.YAMLError:
             raise DistailError(
-                f"--set {assignment}: the value is not YAML. Write --set NAME=VALUE, such as --set iterations=500."
+                f"{flag} {assignment}: the value is not YAML. Write {flag} NAME=VALUE, such as {flag} {example}."
             ) from None
         for part in reversed(key.strip().split(".")):
             nested = {part: nested}
         settings = merged(settings, nested)
     return settings
+
+
+def asked_training(recipe: Sequence[str], **flags: Any) -> dict[str, Any]:
+    """Values of a `TrainRecipe` that the user names, by flags of their own (None where not) or by --recipe.
+
+    Raises:
+        DistailError: a value is named twice, or --recipe is no assignment.
+    """
+    asked = {name: value for name, value in flags.items() if value is not None}
+    others = parse_settings(recipe, "--recipe", "loss=divergence")
+    if twice := sorted(asked.keys() & others.keys()):
+        raise DistailError(f"'{twice[0]}' has a flag of its own, and --recipe names it too. Leave one of them out.")
+    return asked | others
 
 
 def asked_recipe(

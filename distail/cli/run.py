@@ -59,15 +59,16 @@ def run(
     from distail.distilled import load_distilled
 
     distilled = load_distilled(folder)
+    evaluation = scoring.with_teacher(loaded.evaluation, folder)
     result = scoring.score(
         distilled,
-        loaded.evaluation,
+        evaluation,
         test=loaded.test,
         device=loaded.device,
         precision=loaded.precision,
         progress=output.progress(),
     )
-    report(result, distilled, loaded.evaluation, evaluation_file(folder), output)
+    report(result, distilled, evaluation, evaluation_file(folder), output)
     facts = {**made, "evaluation": result.to_json()}
     if named and named.published:
         facts["published"] = named.published.model_dump(mode="json")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from distail.cli.options import Compute, Output, Whole
+from distail.cli.options import Compute, Output, Repeatable, Whole, asked_training
 from distail.cli.two_stage import TwoStageFlags
 from distail.errors import DistailError
 
@@ -21,16 +21,17 @@ def train(
     *,
     out: Path,
     arch: str = "convnet3",
-    epochs: Annotated[int, Whole] = 1000,
+    epochs: Annotated[int | None, Whole] = None,
     labels: Literal["hard", "static", "teacher"] = "static",
     teacher: Path | None = None,
     imbalance: float | None = None,
     holdout: float | None = None,
     image_size: Annotated[int | None, Whole] = None,
-    batch_size: Annotated[int, Whole] = 256,
-    lr: float = 0.01,
-    schedule: Literal["step", "cosine", "constant"] = "step",
-    augmentation: str = "color_crop_cutout_flip_scale_rotate",
+    batch_size: Annotated[int | None, Whole] = None,
+    lr: float | None = None,
+    schedule: Literal["step", "cosine", "constant"] | None = None,
+    augmentation: str | None = None,
+    recipe: Annotated[tuple[str, ...], Repeatable] = (),
     seed: Annotated[int, Whole] = 0,
     train: str | None = None,
     stages: TwoStageFlags = TwoStageFlags(),
@@ -50,11 +51,11 @@ def train(
     arch
         Network to train.
     epochs
-        Passes over the images.
+        Passes over the images; as stored with a set, or 1000, when omitted.
     labels
         What to learn from: hard labels, soft labels stored in the set, or a teacher.
     teacher
-        File of a network made by this command, for --labels teacher.
+        File of a network made by this command, for --labels teacher; the run's own when omitted.
     imbalance
         Make an image source long-tailed first: factor (100) or its inverse (0.01).
     holdout
@@ -62,21 +63,24 @@ def train(
     image_size
         Resize an image source to this many pixels a side; needed where sizes differ.
     batch_size
-        Images a step.
+        Images a step; as stored with a set, or 256, when omitted.
     lr
-        Initial step size; a learning rate learned with the set takes precedence.
+        Largest step size; as stored with a set, or 0.01, when omitted. One learned with the set takes precedence.
     schedule
-        step: a tenth in the second half; cosine: to zero; constant.
+        step: a tenth in the second half; cosine: to zero; constant. As stored with a set, or step, when omitted.
     augmentation
-        DSA operations joined by '_', or 'none'.
+        DSA operations joined by '_', of which each batch gets one, and '+' between such parts; or 'none'. As stored
+        with a set, or color_crop_cutout_flip_scale_rotate, when omitted.
+    recipe
+        NAME=VALUE of anything else in how to train, such as optimizer=adamw, loss=divergence, mixing=cutmix or
+        average=0.99; may be repeated.
     seed
         Source of all randomness.
     train
         Source of the long-tailed images for --two-stage, with --imbalance, where the set does not know it.
     """
-    recipe = _train_recipe(
-        epochs=epochs, batch_size=batch_size, learning_rate=lr, schedule=schedule, augmentation=augmentation
-    )
+    flags = {"epochs": epochs, "batch_size": batch_size, "learning_rate": lr, "schedule": schedule}
+    asked = _train_recipe(asked_training(recipe, **flags, augmentation=augmentation))
     from distail.artifact import require_free
     from distail.learn.student import train_student
     from distail.models.saved import save_network
@@ -85,9 +89,11 @@ def train(
 
     require_free(out)
     runtime = resolve_runtime(compute.device, compute.precision)
-    if (asked := stages.values()) is not None:
+    if (two_stage := stages.values()) is not None:
         source = _long_tailed(target, train, imbalance, holdout, image_size)
-        output.show(*_in_two_stages(target, asked, source, recipe, arch, labels, teacher, seed, runtime, out, output))
+        output.show(
+            *_in_two_stages(target, two_stage, source, asked, arch, labels, teacher, seed, runtime, out, output)
+        )
         return
     if train is not None:
         raise DistailError("--train names images for --two-stage. Pass --two-stage as well, or leave it out.")
@@ -100,18 +106,19 @@ def train(
         labels=labels,
         teacher=teacher,
     )
+    how = classroom.training.changed_by(asked)
     student = train_student(
-        classroom, arch, recipe, seed, runtime, progress=output.progress(), provenance={"trained on": target}
+        classroom, arch, how, seed, runtime, progress=output.progress(), provenance={"trained on": target}
     )
     save_network(out, student.saved)
     loss = student.history.losses[-1]
     output.show(
-        {"network": str(out), "architecture": arch, "epochs": recipe.num_epochs, "loss": loss},
-        f"Trained {arch} for {recipe.num_epochs} epochs, last training loss {loss:.3f}; saved in {out}.",
+        {"network": str(out), "architecture": arch, "epochs": how.num_epochs, "loss": loss},
+        f"Trained {arch} for {how.num_epochs} epochs, last training loss {loss:.3f}; saved in {out}.",
     )
 
 
-def _train_recipe(**values: Any) -> TrainRecipe:
+def _train_recipe(values: dict[str, Any]) -> TrainRecipe:
     from distail.config import parse_config
     from distail.training.recipe import TrainRecipe
 

@@ -3,7 +3,8 @@
 One call draws one operation uniformly from the strategy and applies it to the whole batch. Distillation by
 gradient or distribution matching uses the same parameter for real and synthetic images (`shared=True`);
 trajectory matching, expert training and evaluation draw one parameter an image. The operations act on
-preprocessed images: brightness is added, and zeros are filled in, in that space.
+preprocessed images: brightness is added, and zeros are filled in, in that space. The operation `resized`, which the
+paper does not have and no default names, is the random resized crop of later evaluations.
 
 Deviations from the authors' code, neither of which changes a value on square images: sampling and application
 are separate, so that a two-pass method can apply the same draw again; and rotation is a rotation of pixels on
@@ -13,17 +14,17 @@ oblong images too, where theirs also shears.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
+from distail.data.augment_operations import APPLY, cut_out
 from distail.errors import DistailError, did_you_mean
 
-DSA_OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
+DSA_OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate", "resized")
 """Every operation a strategy may name."""
 
 
@@ -38,7 +39,8 @@ class DSAParameters:
             color: brightness (added), saturation and contrast (factors);
             crop: down, right (pixels the window moves);
             cutout: top, left (corner of the rectangle, maybe outside the image);
-            flip: flip (bool); scale: x, y (factors; above 1 shrinks the picture); rotate: radians.
+            flip: flip (bool); scale: x, y (factors; above 1 shrinks the picture); rotate: radians;
+            resized: tall, wide, top, left of the rectangle, as shares of the image's sides.
     """
 
     operation: str
@@ -58,7 +60,7 @@ class DSA:
 
     Attributes:
         strategy: operation names joined by "_"; each call applies one of them, drawn uniformly (a name given
-            twice counts twice). "" or "none" leaves images as they are. Paper: all six.
+            twice counts twice). "" or "none" leaves images as they are. Paper: all but `resized`.
         brightness: width of the uniform range, centred on 0, of what is added; input units. Paper 1.0.
         saturation: largest factor on the distance to the pixel's mean over channels; smallest 0. Paper 2.0.
         contrast: smallest factor on the distance to the image's mean; largest is this plus 1. Paper 0.5.
@@ -67,6 +69,7 @@ class DSA:
         flip: probability of a horizontal flip. Paper 0.5.
         scale: largest zoom; each axis is drawn uniformly from [1/scale, scale]. Paper 1.2.
         rotate: largest angle, in degrees either way. Paper 15.
+        smallest_crop: smallest share of the area that `resized` enlarges; shares are uniform from there to 1.
 
     Raises:
         DistailError: an unknown operation, or a value outside its range.
@@ -83,6 +86,7 @@ class DSA:
     flip: float = 0.5
     scale: float = 1.2
     rotate: float = 15.0
+    smallest_crop: float = 0.08
 
     def __post_init__(self) -> None:
         for name in self.operations:
@@ -149,8 +153,8 @@ class DSA:
         if parameters.operation == "identity":
             return images
         if parameters.operation == "cutout":
-            return _cut_out(images, parameters.values, self._cutout_sides(parameters.image_shape))
-        return _APPLY[parameters.operation](images, parameters.values)
+            return cut_out(images, parameters.values, self._cutout_sides(parameters.image_shape))
+        return APPLY[parameters.operation](images, parameters.values)
 
     def __call__(
         self, images: Float[Tensor, "n c h w"], generator: torch.Generator, shared: bool = False
@@ -191,8 +195,10 @@ class DSA:
             return {"flip": torch.rand(count, generator=generator) < self.flip}
         if operation == "scale":
             return {"x": uniform(1 / self.scale, self.scale), "y": uniform(1 / self.scale, self.scale)}
-        assert operation == "rotate", operation
-        return {"radians": uniform(-math.radians(self.rotate), math.radians(self.rotate))}
+        if operation == "rotate":
+            return {"radians": uniform(-math.radians(self.rotate), math.radians(self.rotate))}
+        assert operation == "resized", operation
+        return _rectangle(uniform(self.smallest_crop, 1.0), uniform(-1.0, 1.0), uniform(0.0, 1.0), uniform(0.0, 1.0))
 
     def _cutout_sides(self, image_shape: tuple[int, int, int]) -> tuple[int, int]:
         _, height, width = image_shape
@@ -208,92 +214,31 @@ _RANGES = (
     ("flip", 0.0, 1.0),
     ("scale", 1.0, math.inf),
     ("rotate", 0.0, 180.0),
+    ("smallest_crop", 0.0, 1.0),
 )
+
+
+_STRETCH = math.log(4 / 3)
+"""Largest logarithm, either way, of how much wider than tall `resized` cuts, beside the image's own shape."""
+
+
+def _rectangle(area: Tensor, stretch: Tensor, down: Tensor, right: Tensor) -> dict[str, Tensor]:
+    """A rectangle of this share of the image's area.
+
+    Where one of 4/3 would not fit, the stretch is drawn from those that do, so that the area stays uniform; torchvision
+    draws the area again, which makes large ones rarer.
+
+    Args:
+        area: above 0, at most 1.
+        stretch: uniform in -1..1; becomes the aspect ratio, whose logarithm is uniform.
+        down, right: uniform in 0..1; become the place.
+    """
+    area = area.clamp_min(torch.finfo(area.dtype).tiny)
+    ratio = (stretch * (-area.log()).clamp(0, _STRETCH)).exp()
+    tall, wide = ((area / ratio).sqrt().clamp_max(1), (area * ratio).sqrt().clamp_max(1))
+    return {"tall": tall, "wide": wide, "top": down * (1 - tall), "left": right * (1 - wide)}
 
 
 def _fraction(ratio: float, side: int) -> int:
     """`ratio` of a side in whole pixels, halves rounded up."""
     return int(ratio * side + 0.5)
-
-
-def _color(images: Tensor, values: Mapping[str, Tensor]) -> Tensor:
-    """Brightness, then saturation about the pixel's mean, then contrast about the image's mean.
-
-    With p the mean of x over channels and m the mean of p over the image, the three steps add up to
-    c·s·x + c·(1 - s)·p + (1 - c)·m + b, which passes over the images once instead of three times.
-    """
-    b, s, c = (values[name].to(images)[:, None, None, None] for name in ("brightness", "saturation", "contrast"))
-    pixel_mean = images.mean(1, keepdim=True)  # n 1 h w
-    image_mean = pixel_mean.mean((2, 3), keepdim=True)  # n 1 1 1
-    return torch.addcmul(c * (1 - s) * pixel_mean + ((1 - c) * image_mean + b), images, c * s)
-
-
-def _crop(images: Tensor, values: Mapping[str, Tensor]) -> Tensor:
-    """Moves the window `down` and `right` pixels over the image; zeros outside."""
-    down, right = values["down"], values["right"]
-    if len(down) == 1:
-        y, x = int(down), int(right)
-        return F.pad(images, (-x, x, -y, y))  # a negative width cuts away
-    count, channels, height, width = images.shape
-    tall, wide = int(down.abs().max()), int(right.abs().max())
-    padded = F.pad(images, (wide, wide, tall, tall))
-    rows = down[:, None] + torch.arange(tall, tall + height)  # n h
-    columns = right[:, None] + torch.arange(wide, wide + width)  # n w
-    places = rows[:, :, None] * padded.shape[3] + columns[:, None, :]  # n h w
-    # One gather over flattened pixels: several times faster than indexing by image, channel, row and column.
-    index = places.view(count, 1, -1).to(images.device).expand(-1, channels, -1)  # n c h·w
-    return padded.flatten(2).gather(2, index).view(images.shape)
-
-
-def _cut_out(images: Tensor, values: Mapping[str, Tensor], sides: tuple[int, int]) -> Tensor:
-    """Zeros a rectangle of these sides, clipped at the borders."""
-    tall, wide = sides
-    _, _, height, width = images.shape
-    rows = _between(values["top"], tall, height)[:, :, None]  # n h 1
-    columns = _between(values["left"], wide, width)[:, None, :]  # n 1 w
-    return images.masked_fill((rows & columns)[:, None].to(images.device), 0)
-
-
-def _between(start: Tensor, length: int, side: int) -> Bool[Tensor, "n side"]:
-    positions = torch.arange(side)
-    return (positions >= start[:, None]) & (positions < start[:, None] + length)
-
-
-def _flip(images: Tensor, values: Mapping[str, Tensor]) -> Tensor:
-    flip = values["flip"]
-    if len(flip) == 1:
-        return images.flip(3) if bool(flip) else images
-    return torch.where(flip.to(images.device)[:, None, None, None], images.flip(3), images)
-
-
-def _scale(images: Tensor, values: Mapping[str, Tensor]) -> Tensor:
-    x, y = values["x"].to(images), values["y"].to(images)
-    zero = torch.zeros_like(x)
-    return _resample(images, torch.stack([x, zero, zero, zero, y, zero], 1).view(-1, 2, 3))
-
-
-def _rotate(images: Tensor, values: Mapping[str, Tensor]) -> Tensor:
-    """Counter-clockwise about the centre by a positive angle."""
-    _, _, height, width = images.shape
-    radians = values["radians"].to(images)
-    cos, sin, zero = radians.cos(), radians.sin(), torch.zeros_like(radians)
-    # The sampling grid runs from -1 to 1 along both axes, so on oblong images its units differ in length.
-    aspect = (height - 1) / (width - 1)
-    return _resample(images, torch.stack([cos, -sin * aspect, zero, sin / aspect, cos, zero], 1).view(-1, 2, 3))
-
-
-def _resample(images: Tensor, output_to_input: Float[Tensor, "m 2 3"]) -> Tensor:
-    """Bilinear, zeros outside, corner pixels at -1 and 1; one matrix for each image or for all."""
-    _, channels, height, width = images.shape
-    grid = F.affine_grid(output_to_input, [len(output_to_input), channels, height, width], align_corners=True)
-    grid = grid.expand(len(images), -1, -1, -1)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
-
-
-_APPLY: dict[str, Callable[[Tensor, Mapping[str, Tensor]], Tensor]] = {
-    "color": _color,
-    "crop": _crop,
-    "flip": _flip,
-    "scale": _scale,
-    "rotate": _rotate,
-}

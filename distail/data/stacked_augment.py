@@ -1,7 +1,7 @@
 """IDC's variant of DSA, in which one draw applies several operations.
 
-Flip, colour and cutout are always applied where the strategy names them; of crop, scale and rotate one is drawn. The
-order is flip, colour, the drawn one, cutout. Each operation is DSA's.
+Flip, colour and cutout are always applied where the strategy names them; of crop, scale, rotate and resized one is
+drawn. The order is flip, colour, the drawn one, cutout. Each operation is DSA's.
 
 Source: Kim et al., IDC, ICML 2022, arXiv:2205.14959, released code; used by DREAM.
 """
@@ -37,7 +37,7 @@ class StackedDSA:
     def stages(self) -> tuple[DSA, ...]:
         """Each applies one of its operations."""
         named = DSA(self.strategy).operations
-        drawn = "_".join(name for name in named if name in ("crop", "scale", "rotate"))
+        drawn = "_".join(name for name in named if name in ("crop", "scale", "rotate", "resized"))
         stages = (*(name for name in ("flip", "color") if name in named), drawn)
         stages = (*stages, *(name for name in ("cutout",) if name in named))
         return tuple(DSA(stage) for stage in stages if stage)

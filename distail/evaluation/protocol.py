@@ -22,7 +22,7 @@ from distail.groups.grouping import Grouping
 from distail.groups.settings import TwoStageRecipe
 from distail.groups.two_stage_training import TwoStageLessons, require_two_stages, two_stage_grouping
 from distail.learn.kept import KeptNetworks
-from distail.learn.labels import effective_protocol, require_teacher
+from distail.learn.labels import effective_protocol, own_training, require_teacher
 from distail.learn.student import Classroom, train_student
 from distail.models.saved import SavedNetwork
 from distail.problem import Problem
@@ -99,6 +99,11 @@ class Scoring:
         return None if recorded is None else tuple(recorded)
 
     @property
+    def train_recipe(self) -> TrainRecipe:
+        """How students of the set are trained."""
+        return own_training(self.distilled, self.recipe.labels).changed_by(self.recipe.train)
+
+    @property
     def _train_hash(self) -> str | None:
         return self.train.content_hash if self.train is not None else None
 
@@ -170,13 +175,13 @@ def _score_student(scoring: Scoring, subject: str, architecture: str, seed: int)
 
 def _training(scoring: Scoring, subject: str) -> tuple[TrainRecipe, LabelProtocol]:
     """The recipe and the label protocol that apply to a subject."""
-    recipe, labels = scoring.recipe.train, effective_protocol(scoring.distilled, scoring.recipe.labels)
+    recipe, labels = scoring.train_recipe, effective_protocol(scoring.distilled, scoring.recipe.labels)
     if subject == "full":
         epochs = scoring.recipe.full_epochs or recipe.epochs
-        return recipe.model_copy(update={"epochs": epochs}), "hard"
+        return recipe.on_hard_labels.model_copy(update={"epochs": epochs}), "hard"
     # Random real images store no soft labels, so only a teacher can give them any.
     if subject == "distilled, hard" or (subject == "random" and labels == "static"):
-        labels = "hard"
+        return recipe.on_hard_labels, "hard"
     return recipe, labels
 
 
@@ -226,7 +231,7 @@ def _lessons(scoring: Scoring, recipe: TwoStageRecipe) -> TwoStageLessons:
     return TwoStageLessons(
         distilled=scoring.distilled,
         recipe=recipe,
-        train=scoring.recipe.train,
+        train=scoring.train_recipe,
         labels=effective_protocol(scoring.distilled, scoring.recipe.labels),
         images=scoring.train,
         teacher=scoring.teacher,
@@ -278,6 +283,7 @@ def _fairness(
 def _provenance(scoring: Scoring, grouping: Grouping | None) -> dict[str, Any]:
     return {
         "recipe": scoring.recipe.model_dump(mode="json"),
+        "train": scoring.train_recipe.model_dump(mode="json"),
         **({"grouping": grouping.to_json()} if grouping else {}),
         "test": describe_test(scoring.test, scoring.num_leaked),
         "train_sha256": scoring.train.content_hash if scoring.train else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_serializer
 
 from distail.config import Config
 from distail.groups.settings import TwoStageRecipe
@@ -23,9 +23,10 @@ class EvaluationRecipe(Config):
     labels: LabelProtocol = "static"
     """What students learn from; 'static' is 'hard' where the set stores no soft labels."""
     teacher: str | None = None
-    """File of the network that labels views under the protocol 'teacher'."""
+    """File of the network that labels views under the protocol 'teacher'; the run's own when omitted."""
     train: TrainRecipe = TrainRecipe()
-    """How students are trained; a learning rate learned with the set takes precedence."""
+    """How students are trained; values that are not given are those stored with the set, or the common ones where it
+    stores none. A learning rate learned with the set takes precedence."""
     select: Literal["last", "validation"] = "last"
     """Which epoch is scored: the last, or the best on validation images drawn from the training data."""
     references: tuple[Reference, ...] = ()
@@ -34,6 +35,11 @@ class EvaluationRecipe(Config):
     """Epochs of the reference on the whole training set; as many as for the set when omitted."""
     two_stage: TwoStageRecipe | None = None
     """Rows of networks that decide for a group of classes first, with soft and with hard routing; none when omitted."""
+
+    @field_serializer("train")
+    def _what_is_given(self, train: TrainRecipe) -> dict[str, Any]:
+        """Without values that were not given, or reading the recipe again would ask for them."""
+        return train.model_dump(mode="json", exclude_unset=True)
 
 
 class BaselineRecipe(Config):

@@ -77,7 +77,7 @@ def train_classifier_epoch(
     total = torch.zeros((), device=runtime.device)
     for indices in order.split(spec.batch_size):
         images = augment(lesson.data.images(indices), generator)
-        targets = lesson.data.targets(indices, images)
+        targets = lesson.data.targets(indices, images).for_cross_entropy
         features = batch_features(lesson.backbone, images, runtime)
 
         def gradient(

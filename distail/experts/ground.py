@@ -16,6 +16,7 @@ from distail.models.architecture import architecture_source
 from distail.progress import Progress, SilentProgress
 from distail.runtime import Runtime, available_memory_bytes
 from distail.seeding import derive_seed
+from distail.training.targets import Targets
 from distail.training.training_set import RealTrainingSet, TensorTrainingSet, TrainingSet
 
 FORMAT = 1
@@ -70,7 +71,8 @@ class ExpertGround:
         if size > available_memory_bytes(self.runtime.device) // FLOAT_IMAGES_SHARE:
             return real
         images = self.preprocessing.apply(self.train.images.to(self.runtime.device))
-        return TensorTrainingSet(images, self.train.labels.to(self.runtime.device), self.train.num_classes)
+        labels = Targets(self.train.labels.to(self.runtime.device))
+        return TensorTrainingSet(images, labels, self.train.num_classes)
 
 
 def identity_key(identity: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from distail.models.network import Network
 from distail.runtime import Runtime
 from distail.seeding import torch_generator
 from distail.training.gradients import batch_gradients
+from distail.training.targets import Targets
 from distail.training.training_set import TrainingSet, shuffled_batches
 
 
@@ -47,7 +48,7 @@ def train_representation_epoch(
         targets = data.targets(indices, images)
 
         def gradient(
-            at: Float[Tensor, " p"], images: Tensor = images, targets: Tensor = targets
+            at: Float[Tensor, " p"], images: Tensor = images, targets: Targets = targets
         ) -> tuple[Tensor, Float[Tensor, " p"]]:
             layout.load(network, at)
             loss, gradients = batch_gradients(network, images, targets, runtime)

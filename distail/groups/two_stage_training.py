@@ -252,8 +252,9 @@ def _distilled_classroom(lessons: TwoStageLessons, stage: Stage) -> Classroom:
         return Classroom.of_distilled(own, lessons.labels, runtime)
     asked = labelled_training_set(lessons.distilled, "teacher", runtime, lessons.teacher)
     assert isinstance(asked, TeacherTrainingSet)
-    images = own.decoded().images.to(runtime.device)
-    data = replace(asked, all_images=images, num_classes=len(stage.names), asked=stage.logits)
+    decoded = own.decoded()
+    images, answers = decoded.images.to(runtime.device), decoded.labels.to(runtime.device)
+    data = replace(asked, all_images=images, all_labels=answers, num_classes=len(stage.names), asked=stage.logits)
     return Classroom(data, stage.names, own.preprocessing, own.learning_rate)
 
 

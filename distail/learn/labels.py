@@ -15,25 +15,28 @@ from torch import Tensor
 
 from distail.artifact import tensors_digest
 from distail.data.image_set import require_same_classes
+from distail.data.mixing import Mixture
 from distail.data.preprocess import Preprocessing
 from distail.distilled import DistilledSet
 from distail.errors import DistailError
 from distail.models.architecture import architecture_source
 from distail.models.saved import SavedNetwork
 from distail.runtime import Runtime
-from distail.training.recipe import LabelProtocol
+from distail.training.recipe import LabelProtocol, TrainRecipe
+from distail.training.targets import Targets
 from distail.training.training_set import TensorTrainingSet, TrainingSet
 
 
 @dataclass(frozen=True, eq=False)
 class TeacherTrainingSet:
-    """Stored images whose targets are a teacher's probabilities for the augmented view at hand.
+    """Stored images whose soft labels are a teacher's logits for the view at hand.
 
     Where a network is to learn another question than the teacher's, such as which group a class is in, `asked` leads
     from the teacher's logits to those of the `num_classes` outputs.
     """
 
     all_images: Float[Tensor, "n c h w"]
+    all_labels: Int64[Tensor, " n"]
     teacher: SavedNetwork
     preprocessing: Preprocessing
     num_classes: int
@@ -54,19 +57,24 @@ class TeacherTrainingSet:
         return self.all_images[indices.to(self.all_images.device)]
 
     @torch.no_grad()
-    def targets(self, indices: Int64[Tensor, " b"], augmented: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
-        """Teacher probabilities of the augmented views, translated into the teacher's own preprocessing."""
-        views = self.teacher.preprocessing.apply(self.preprocessing.invert(augmented))
+    def targets(
+        self, indices: Int64[Tensor, " b"], views: Float[Tensor, "b c h w"], mixture: Mixture | None = None
+    ) -> Targets:
+        """The teacher's logits of the views, mixed ones too, translated into its own preprocessing; and hard labels."""
+        translated = self.teacher.preprocessing.apply(self.preprocessing.invert(views))
         with self.runtime.autocast():
-            logits = self.teacher.network(views).float()
-        return (self.asked(logits) if self.asked else logits).softmax(dim=1)
+            logits = self.teacher.network(translated).float()
+        hard = Targets(self.all_labels[indices.to(self.all_labels.device)])
+        if mixture is not None:
+            hard = hard.mixed(mixture, self.num_classes)
+        return Targets(hard.labels, self.asked(logits) if self.asked else logits)
 
     def digest(self) -> str | None:
-        """SHA-256 of images, preprocessing and teacher; None where another question is asked than the teacher's."""
+        """SHA-256 of images, labels, preprocessing and teacher; None where another question than its own is asked."""
         if self.asked is not None:
             return None
         teacher = {f"teacher.{name}": value.cpu() for name, value in self.teacher.network.state_dict().items()}
-        tensors = {"images": self.all_images.cpu(), **teacher}
+        tensors = {"images": self.all_images.cpu(), "labels": self.all_labels.cpu(), **teacher}
         for name, preprocessing in (("own", self.preprocessing), ("its", self.teacher.preprocessing)):
             tensors |= {f"{name}.{key}": value for key, value in preprocessing.to_tensors().items()}
         architecture = self.teacher.architecture
@@ -78,6 +86,12 @@ class TeacherTrainingSet:
 def effective_protocol(distilled: DistilledSet, labels: LabelProtocol) -> LabelProtocol:
     """The protocol that a request amounts to: 'static' on a set without soft labels is 'hard'."""
     return "hard" if labels == "static" and distilled.soft_labels is None else labels
+
+
+def own_training(distilled: DistilledSet, labels: LabelProtocol) -> TrainRecipe:
+    """How students of a set learn by this protocol where the user says nothing: as the set says, or the common way."""
+    own = distilled.training or TrainRecipe()
+    return own.on_hard_labels if effective_protocol(distilled, labels) == "hard" else own
 
 
 def require_teacher(labels: LabelProtocol, teacher: SavedNetwork | None) -> None:
@@ -100,7 +114,7 @@ def labelled_training_set(
     """
     require_teacher(labels, teacher)
     distilled = distilled.decoded()
-    images = distilled.images.to(runtime.device)
+    images, hard = distilled.images.to(runtime.device), distilled.labels.to(runtime.device)
     if teacher is not None:
         require_same_classes(distilled.class_names, "the distilled set", teacher.class_names, "the teacher")
         if teacher.image_shape != distilled.image_shape:
@@ -109,7 +123,8 @@ def labelled_training_set(
                 "Train a teacher on images of the same size."
             )
         teacher.network.to(runtime.device).eval()
-        return TeacherTrainingSet(images, teacher, distilled.preprocessing, distilled.num_classes, runtime)
-    soft = effective_protocol(distilled, labels) == "static"
-    targets = distilled.soft_targets() if soft else distilled.labels
-    return TensorTrainingSet(images, targets.to(runtime.device), distilled.num_classes)
+        return TeacherTrainingSet(images, hard, teacher, distilled.preprocessing, distilled.num_classes, runtime)
+    targets = Targets(hard)
+    if distilled.soft_labels is not None and labels == "static":
+        targets = Targets(hard, distilled.soft_labels.to(runtime.device))
+    return TensorTrainingSet(images, targets, distilled.num_classes)

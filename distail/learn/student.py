@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from distail.data.image_set import ImageSet
 from distail.data.preprocess import Preprocessing
 from distail.distilled import DistilledSet
 from distail.learn.kept import KeptNetworks, training_key
-from distail.learn.labels import labelled_training_set
+from distail.learn.labels import labelled_training_set, own_training
 from distail.models import build_network
 from distail.models.saved import SavedNetwork
 from distail.progress import Progress
@@ -39,12 +39,18 @@ class Student:
 
 @dataclass(frozen=True, eq=False)
 class Classroom:
-    """What students learn from: training images with targets, and how test images reach the same space."""
+    """What students learn from: training images with targets, and how test images reach the same space.
+
+    Attributes:
+        learning_rate: the step size that was learned with the images, or None.
+        training: how students are to be trained where the user says nothing.
+    """
 
     data: TrainingSet
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
     learning_rate: float | None = None
+    training: TrainRecipe = field(default_factory=TrainRecipe)
 
     @staticmethod
     def of_distilled(
@@ -52,7 +58,8 @@ class Classroom:
     ) -> Classroom:
         """Lessons from a distilled set by a label protocol."""
         data = labelled_training_set(distilled, labels, runtime, teacher)
-        return Classroom(data, distilled.class_names, distilled.preprocessing, distilled.learning_rate)
+        training = own_training(distilled, labels)
+        return Classroom(data, distilled.class_names, distilled.preprocessing, distilled.learning_rate, training)
 
     @staticmethod
     def of_images(images: ImageSet, preprocessing: Preprocessing, runtime: Runtime) -> Classroom:

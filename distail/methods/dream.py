@@ -27,7 +27,7 @@ from jaxtyping import Float, Int64
 from pydantic import Field
 from torch import Tensor
 
-from distail.data.cutmix import cutmix
+from distail.data.mixing import cutmix
 from distail.data.stacked_augment import StackedDSA
 from distail.errors import DistailError
 from distail.matching import FlatNetwork
@@ -44,6 +44,7 @@ from distail.synthetic.image_state import ImageState, divergence
 from distail.synthetic.mosaic import compose, decode, require_divisible
 from distail.synthetic.selection import class_major_labels
 from distail.training.learner import Learner
+from distail.training.targets import Targets
 from distail.training.training_set import shuffled_batches
 
 _EMBEDDING_BATCH = 500
@@ -233,8 +234,9 @@ class DREAM(Method):
             images = problem.real(indices)
             images = augment.apply(images, augment.sample(len(images), problem.train.image_shape, generator))
             labels = problem.train.labels[indices].to(images.device)
-            mixed = cutmix(images, labels, problem.num_classes, generator)
-            learner.step(mixed.images, mixed.targets)
+            mixed = cutmix(images, generator)
+            targets = Targets(labels).mixed(mixed.mixture, problem.num_classes)
+            learner.step(mixed.images, targets)
 
 
 def representatives(

@@ -37,6 +37,7 @@ from distail.synthetic.image_state import ImageState, divergence
 from distail.synthetic.mosaic import compose, decode_preprocessed, require_divisible
 from distail.synthetic.selection import class_major_labels, random_choice, select_indices
 from distail.training.learner import Learner
+from distail.training.targets import Targets
 
 _LEARNER_VECTORS = 2
 """A network in training and its momentum."""
@@ -223,7 +224,7 @@ class _Member:
     def trained(self, problem: Problem, picked: Int64[Tensor, " b"]) -> _Member:
         """After one step on these images; the learner is the same one."""
         labels = problem.train.labels[picked].to(problem.runtime.device)
-        found = self.learner.step(problem.real(picked), labels)
+        found = self.learner.step(problem.real(picked), Targets(labels))
         right = int((found.logits.argmax(1) == labels).sum())
         return _Member(self.learner, self.right + right, self.seen + len(picked))
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from distail.evaluation.result import Evaluation
 from distail.progress import format_seconds
-from distail.report.evaluation import about_leaked, about_reused, about_test_images
+from distail.report.evaluation import OPTIMIZERS, about_leaked, about_reused, about_test_images
 
 
 def baseline_notes(result: Evaluation) -> list[str]:
     """Training, choice of settings, test images, time."""
     first, facts = result.students[0], result.provenance
     how = facts["train"]
+    optimizer = OPTIMIZERS[how["optimizer"]]
     notes = [
         f"{first.subject} ({facts['paper']}), trained on {first.num_images:,} of {facts['train_images']:,} images.",
-        f"Each network: {first.epochs} epochs, last epoch, batch {how['batch_size']}, SGD learning rate "
+        f"Each network: {first.epochs} epochs, last epoch, batch {how['batch_size']}, {optimizer} learning rate "
         f"{how['learning_rate']:g} ({how['schedule']}), weight decay {how['weight_decay']:g}, augmentation "
         f"{how['augmentation']}, {facts['precision']} on {facts['device']}.",
     ]

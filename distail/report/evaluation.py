@@ -9,12 +9,16 @@ from collections.abc import Sequence
 from rich.console import Console, RenderableType
 from rich.table import Table
 
+from distail.config import parse_config
 from distail.distilled import DistilledSet
 from distail.evaluation.recipe import EvaluationRecipe
 from distail.evaluation.result import Evaluation, StudentScore
 from distail.report.terminal import ScoreRow, evaluation_table, per_class_table
+from distail.training.recipe import TrainRecipe
 
 TEXT_WIDTH = 110
+OPTIMIZERS = {"sgd": "SGD", "adamw": "AdamW"}
+"""How they are written."""
 MIN_TEST_IMAGES = 10
 """Test images of a class below which a reader is warned."""
 
@@ -43,7 +47,8 @@ def evaluation_tables(result: Evaluation, distilled: DistilledSet | None = None)
         score_rows.append(ScoreRow(title, architecture, first.labels, summary["accuracy"].n, cells))
         per_class = result.per_class(subject, architecture)
         class_rows[f"{title}, {architecture}"] = tuple((value.mean, value.std) for value in per_class)
-    return [evaluation_table(score_rows), per_class_table(result.class_names, class_rows)]
+    note = _whose_training(result, distilled) if distilled else ""
+    return [evaluation_table(score_rows, note), per_class_table(result.class_names, class_rows)]
 
 
 def evaluation_notes(result: Evaluation, distilled: DistilledSet, recipe: EvaluationRecipe) -> list[str]:
@@ -53,11 +58,14 @@ def evaluation_notes(result: Evaluation, distilled: DistilledSet, recipe: Evalua
     if recipe.labels == "static" and first.labels == "hard":
         notes.append("Labels: the set stores no soft labels, so 'static' means its hard labels.")
     chosen = "last epoch" if recipe.select == "last" else "best epoch on validation images from the training data"
+    how = _training(result)
+    optimizer = OPTIMIZERS[how.optimizer]
     notes.append(
-        f"Each student: {_epochs(recipe)}, {chosen}, batch {recipe.train.batch_size}, SGD learning rate "
-        f"{_learning_rates(result, distilled, recipe)}, augmentation {recipe.train.augmentation}, "
+        f"Each student: {_epochs(how)}, {chosen}, batch {how.batch_size}, {optimizer} learning rate "
+        f"{_learning_rates(result, distilled, how)}, augmentation {how.augmentation}, "
         f"{result.provenance['precision']} on {result.provenance['device']}."
     )
+    notes += _about_training(result, distilled, recipe)
     if recipe.seeds > 1:
         notes.append(
             "± is the sample standard deviation over seeds: over students of one and the same distilled set, while "
@@ -71,8 +79,9 @@ def evaluation_notes(result: Evaluation, distilled: DistilledSet, recipe: Evalua
     notes += about_leaked(result, "the images the set was made from")
     if full := result.of("full"):
         notes.append(
-            f"Students on the whole training set: {full[0].num_images:,} images as they are, {full[0].epochs} epochs. "
-            "Training that makes up for the imbalance would score higher; `distail baseline` does."
+            f"Students on the whole training set: {full[0].num_images:,} images as they are, {full[0].epochs} epochs"
+            f"{_against_hard_labels(how)}. Training that makes up for the imbalance would score higher; `distail "
+            "baseline` does."
         )
     stored = result.stored
     notes.append(
@@ -94,15 +103,50 @@ def about_reused(result: Evaluation) -> list[str]:
     ]
 
 
-def _epochs(recipe: EvaluationRecipe) -> str:
+def _epochs(how: TrainRecipe) -> str:
     """'1001 epochs (1000, and one more by the step schedule)'."""
-    asked, run = recipe.train.epochs, recipe.train.num_epochs
+    asked, run = how.epochs, how.num_epochs
     return f"{run} epochs" + (f" ({asked}, and one more by the step schedule)" if run != asked else "")
 
 
-def _learning_rates(result: Evaluation, distilled: DistilledSet, recipe: EvaluationRecipe) -> str:
+def _training(result: Evaluation) -> TrainRecipe:
+    """How students of the set were trained."""
+    return parse_config(TrainRecipe, result.provenance["train"], "evaluation")
+
+
+def _whose_training(result: Evaluation, distilled: DistilledSet) -> str:
+    """Whose recipe students were trained by; empty where that is the common one, but for what a note always tells."""
+    if distilled.training is not None:
+        return "trained as stored with the set"
+    return "trained by a recipe of one's own" if _training(result).given.keys() - _ALWAYS_TOLD else ""
+
+
+_ALWAYS_TOLD = {"epochs", "batch_size", "learning_rate", "augmentation"}
+
+
+def _about_training(result: Evaluation, distilled: DistilledSet, recipe: EvaluationRecipe) -> list[str]:
+    """The whole recipe of the students, where it is not the common one."""
+    if not _whose_training(result, distilled):
+        return []
+    stored = distilled.training is not None
+    asked = sorted(recipe.train.model_fields_set) if stored else []
+    whose = "as it is stored with the set" if stored else "as asked"
+    but = f", but for {', '.join(asked)}, as asked" if asked else ""
+    differing = ", ".join(f"{name}={value}" for name, value in _training(result).given.items()) or "nothing"
+    return [
+        f"Training {whose}{but}; what differs from the common evaluation: {differing}. Scores by different training "
+        "are not comparable."
+    ]
+
+
+def _against_hard_labels(how: TrainRecipe) -> str:
+    """What the reference on the whole training set is trained by where students of the set learn by another loss."""
+    return "" if how == how.on_hard_labels else ", by cross-entropy with hard labels, otherwise by the same recipe"
+
+
+def _learning_rates(result: Evaluation, distilled: DistilledSet, how: TrainRecipe) -> str:
     """'0.01', or the one that was learned with the set and that of the references."""
-    usual = f"{recipe.train.learning_rate:g}"
+    usual = f"{how.learning_rate:g}"
     if distilled.learning_rate is None:
         return usual
     learned = f"{distilled.learning_rate:.3g} (learned with the set"

@@ -95,11 +95,15 @@ def class_count_bars(class_names: Sequence[str], counts: Sequence[int], *, width
     return Group(_curve(counts, width), span, _bars(class_names, counts, width), legend)
 
 
-def evaluation_table(rows: Sequence[ScoreRow]) -> Table:
+def evaluation_table(rows: Sequence[ScoreRow], note: str = "") -> Table:
     """Scores in percent, mean ± standard deviation, which is left out where n is 1, as there is none.
 
     Architecture, label protocol and n stand below the table where all rows agree, else under each label.
     Scores that no row has get no column; a single missing one is shown as a dash.
+
+    Args:
+        rows: in the order in which they are shown.
+        note: stands first below the table, where it is not empty.
     """
     facts = [
         [row.architecture for row in rows],
@@ -109,7 +113,7 @@ def evaluation_table(rows: Sequence[ScoreRow]) -> Table:
     shared = [values[0] for values in facts if len(set(values)) == 1]
     varying = [values for values in facts if len(set(values)) > 1]
     unit = "percent, mean ± std over n networks" if any(row.n > 1 for row in rows) else "percent"
-    table = _table(caption=_plain(" · ".join([*shared, unit])))
+    table = _table(caption=_plain(" · ".join([*([note] if note else []), *shared, unit])))
     table.add_column("trained on", overflow="fold")
     heads = {name: head for name, head in _SCORE_HEADS.items() if any(row.cells.get(name) for row in rows)}
     for head in heads.values():

@@ -23,6 +23,7 @@ from distail.synthetic.image_state import ImageState, divergence
 from distail.synthetic.selection import class_major_labels
 from distail.training.loop import train_network
 from distail.training.recipe import TrainRecipe
+from distail.training.targets import Targets
 from distail.training.training_set import TensorTrainingSet
 
 _LOOPS = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
@@ -212,5 +213,5 @@ def _train(
         augmentation=augment.strategy,
     )
     seed = derive_seed(problem.seed, "gradient matching training", *scope)
-    data = TensorTrainingSet(images, labels, problem.num_classes)
+    data = TensorTrainingSet(images, Targets(labels), problem.num_classes)
     train_network(network, data, recipe, seed=seed, runtime=problem.runtime)

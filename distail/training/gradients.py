@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
 from distail.models.network import Network
 from distail.parallel import map_chunks
 from distail.runtime import Runtime, preferred_layout
-from distail.training.technique import Loss, cross_entropy
+from distail.training.losses import BatchLoss, plain_loss
+from distail.training.targets import Targets
 
 T = TypeVar("T")
 
@@ -36,9 +37,9 @@ class BatchPass:
 def batch_gradients(
     network: Network,
     images: Float[Tensor, "b c h w"],
-    targets: Float[Tensor, "b k"] | Int64[Tensor, " b"],
+    targets: Targets,
     runtime: Runtime,
-    loss: Loss = cross_entropy,
+    loss: BatchLoss = plain_loss,
     epoch: int = 0,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Mean loss and its gradients, in `parameters()` order; see `batch_pass`."""
@@ -49,9 +50,9 @@ def batch_gradients(
 def batch_pass(
     network: Network,
     images: Float[Tensor, "b c h w"],
-    targets: Float[Tensor, "b k"] | Int64[Tensor, " b"],
+    targets: Targets,
     runtime: Runtime,
-    loss: Loss = cross_entropy,
+    loss: BatchLoss = plain_loss,
     epoch: int = 0,
 ) -> BatchPass:
     """Mean loss, its gradients, and the logits.
@@ -61,7 +62,7 @@ def batch_pass(
     Args:
         network: in the mode it should run in; with batch norm, running statistics move as usual.
         images: preprocessed and augmented, on the device.
-        targets: class indices or class probabilities.
+        targets: of these images.
         loss, epoch: what is minimised, and where in the training it is.
     """
     parameters = tuple(network.parameters())

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
 from distail.errors import DistailError
 from distail.models.network import Network
 from distail.runtime import Runtime, preferred_layout
 from distail.training.gradients import BatchPass, batch_pass
+from distail.training.targets import Targets
 
 _VELOCITY = "velocity."
 
@@ -36,7 +37,7 @@ class Learner:
         self._learning_rate, self._momentum, self._weight_decay = learning_rate, momentum, weight_decay
         self._velocity = [torch.zeros_like(parameter) for parameter in network.parameters()]
 
-    def step(self, images: Float[Tensor, "b c h w"], targets: Float[Tensor, "b k"] | Int64[Tensor, " b"]) -> BatchPass:
+    def step(self, images: Float[Tensor, "b c h w"], targets: Targets) -> BatchPass:
         """One step on a batch; returns what it was computed from.
 
         Raises:

@@ -1,22 +1,29 @@
-"""The training loop: SGD on hard or soft targets, by cross-entropy unless a technique says otherwise."""
+"""The training loop: batches augmented, maybe mixed, and a step on the recipe's loss or on that of a technique."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor, nn
 
-from distail.data.augment import DSA
+from distail.data.augment_chain import DSAChain
+from distail.data.mixing import Mixed, cutmix, mixup
 from distail.errors import DistailError
 from distail.models.network import Network
 from distail.progress import Progress, SilentProgress
 from distail.runtime import Runtime, preferred_layout
 from distail.seeding import torch_generator
+from distail.training.average import MovingAverage
 from distail.training.gradients import batch_gradients
+from distail.training.losses import BatchLoss, batch_loss
 from distail.training.recipe import TrainRecipe
+from distail.training.schedule import decay_epoch, learning_rate
+from distail.training.targets import Targets
 from distail.training.technique import PLAIN, Technique
 from distail.training.training_set import TrainingSet, shuffled_batches
 
@@ -61,37 +68,42 @@ def train_network(
     technique: Technique = PLAIN,
     title: str = "training",
 ) -> History:
-    """Trains `network` in place by SGD.
+    """Trains `network` in place; where the recipe asks for an average of its weights, it ends with that.
 
-    Augmentation and batch order depend on `seed` and the epoch alone.
+    Augmentation, mixing and batch order depend on `seed` and the epoch alone.
 
     Raises:
-        DistailError: the loss is no longer finite.
+        DistailError: the loss is no longer finite, or the recipe asks for one that the targets cannot be compared by.
     """
+    lesson = _Lesson(data, recipe, DSAChain(recipe.augmentation, recipe.smallest_crop), batch_loss(recipe, technique))
     layout = preferred_layout(network)
     network.to(runtime.device, memory_format=layout)  # type: ignore[call-overload]
     frozen = _freeze_backbone(network) if technique.classifier_only else []
     _set_training(network, technique)
     fused_before, network.fused = network.fused, True
     history, best = History(), _Best()
-    optimizer = _optimizer(network, recipe)
+    optimizer = new_optimizer(network, recipe)
+    average = MovingAverage(network, recipe.average) if recipe.average else None
     with (progress or SilentProgress()).task(title, recipe.num_epochs) as advance:
         for epoch in range(recipe.num_epochs):
-            loss = _train_epoch(network, data, recipe, optimizer, runtime, seed, epoch, technique)
-            history.losses.append(_finite(loss, epoch, recipe))
+            loss = _train_epoch(network, lesson, optimizer, average, runtime, seed, epoch, technique)
+            history.losses.append(require_finite(loss, epoch, recipe))
             history.kept_epoch = epoch
-            if recipe.schedule == "step" and epoch == _decay_epoch(recipe):
+            if recipe.schedule == "step" and epoch == decay_epoch(recipe):
                 # The released code builds a new optimiser here, which also forgets the momentum.
-                optimizer = _optimizer(network, recipe)
+                optimizer = new_optimizer(network, recipe)
             if selection and (epoch % selection.every == 0 or epoch == recipe.num_epochs - 1):
-                score = selection.score(network)
+                with average.shown() if average else nullcontext():
+                    score = selection.score(network)
+                    best.offer(epoch, score, network)
                 _set_training(network, technique)
                 history.validation.append((epoch, score))
-                best.offer(epoch, score, network)
             advance(loss=loss)
     if best.weights:
         history.kept_epoch = best.epoch
         network.load_state_dict(best.weights)
+    elif average:
+        average.exchange()
     network.fused = fused_before
     for parameter in frozen:
         parameter.requires_grad_(True)
@@ -128,63 +140,77 @@ class _Best:
             self.weights = {name: value.clone() for name, value in network.state_dict().items()}
 
 
+@dataclass(frozen=True, eq=False)
+class _Lesson:
+    """What one training learns from, and how, from its first epoch to its last."""
+
+    data: TrainingSet
+    recipe: TrainRecipe
+    augment: DSAChain
+    loss: BatchLoss
+
+    def batch(self, indices: Int64[Tensor, " b"], generator: torch.Generator) -> tuple[Tensor, Targets]:
+        """Augmented and maybe mixed images, and what to answer to them."""
+        views = self.augment(self.data.images(indices), generator)
+        if self.recipe.mixing == "none" or not _happens(self.recipe.mixing_probability, generator):
+            return views, self.data.targets(indices, views)
+        mixed = _MIXING[self.recipe.mixing](views, generator)
+        return mixed.images, self.data.targets(indices, mixed.images, mixed.mixture)
+
+
+_MIXING: dict[str, Callable[[Tensor, torch.Generator], Mixed]] = {"cutmix": cutmix, "mixup": mixup}
+
+
+def _happens(probability: float, generator: torch.Generator) -> bool:
+    return float(torch.rand((), generator=generator)) < probability
+
+
 def _train_epoch(
     network: Network,
-    data: TrainingSet,
-    recipe: TrainRecipe,
-    optimizer: torch.optim.SGD,
+    lesson: _Lesson,
+    optimizer: torch.optim.Optimizer,
+    average: MovingAverage | None,
     runtime: Runtime,
     seed: int,
     epoch: int,
     technique: Technique,
 ) -> float:
     """One epoch; returns the mean loss."""
-    augment = DSA(strategy=recipe.augmentation)
     generator = torch_generator(seed, "epoch", epoch)
     if technique.batches:
         batches = technique.batches(epoch, generator)
     else:
-        batches = shuffled_batches(len(data), recipe.batch_size, generator)
+        batches = shuffled_batches(len(lesson.data), lesson.recipe.batch_size, generator)
     total = torch.zeros((), device=runtime.device)
     for step, indices in enumerate(batches):
-        optimizer.param_groups[0]["lr"] = _learning_rate(recipe, epoch, step, len(batches))
-        images = augment(data.images(indices), generator)
-        targets = data.targets(indices, images)
-        loss, gradients = batch_gradients(network, images, targets, runtime, technique.loss, epoch)
+        optimizer.param_groups[0]["lr"] = learning_rate(lesson.recipe, epoch, step, len(batches))
+        images, targets = lesson.batch(indices, generator)
+        loss, gradients = batch_gradients(network, images, targets, runtime, lesson.loss, epoch)
         for parameter, gradient in zip(network.parameters(), gradients, strict=True):
             parameter.grad = gradient if parameter.requires_grad else None
         optimizer.step()
         if technique.after_step:
             technique.after_step(network)
+        if average:
+            average.update()
         total += loss * len(indices)
     return float(total) / sum(map(len, batches))
 
 
-def _learning_rate(recipe: TrainRecipe, epoch: int, step: int, num_steps: int) -> float:
-    """The step size of one step of an epoch of `num_steps`."""
-    done = (epoch + step / num_steps) / recipe.num_epochs
-    rate = recipe.learning_rate
-    if recipe.schedule == "cosine":
-        rate = rate * (1 + math.cos(math.pi * done)) / 2
-    elif recipe.schedule == "step" and epoch > _decay_epoch(recipe):
-        rate = rate * 0.1
-    if recipe.warmup:
-        rate *= min(1.0, (done + 1 / (num_steps * recipe.num_epochs)) / recipe.warmup)
-    return rate
+def new_optimizer(network: Network, recipe: TrainRecipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser of all parameters."""
+    rate, decay = recipe.learning_rate, recipe.weight_decay
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=decay)
+    return torch.optim.SGD(network.parameters(), lr=rate, momentum=recipe.momentum, weight_decay=decay)
 
 
-def _decay_epoch(recipe: TrainRecipe) -> int:
-    """The epoch after which the step schedule lowers the rate."""
-    return recipe.epochs // 2 + 1
+def require_finite(loss: float, epoch: int, recipe: TrainRecipe) -> float:
+    """The loss of an epoch, if it is a number.
 
-
-def _optimizer(network: Network, recipe: TrainRecipe) -> torch.optim.SGD:
-    return torch.optim.SGD(
-        network.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
-    )
-
-
-def _finite(loss: float, epoch: int, recipe: TrainRecipe) -> float:
+    Raises:
+        DistailError: it is not; says what to lower.
+    """
     if not math.isfinite(loss):
         raise DistailError(
             f"The training loss became {loss} in epoch {epoch}. Lower the learning rate (now {recipe.learning_rate:g})."

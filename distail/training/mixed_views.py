@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from distail.data.augment import DSA
-from distail.data.cutmix import span_of
+from distail.data.augment_chain import DSAChain
+from distail.data.mixing import span_of
 from distail.training.technique import Batches
 from distail.training.training_set import TrainingSet
 
@@ -79,22 +79,16 @@ class Lessons:
     partners: Batches
 
     def views(
-        self, indices: Int64[Tensor, " b"], partners: Int64[Tensor, " b"], augmentation: str, generator: torch.Generator
+        self, indices: Int64[Tensor, " b"], partners: Int64[Tensor, " b"], augment: DSAChain, generator: torch.Generator
     ) -> MixedViews:
         """A batch, each image in two augmentations."""
-        first, own = self._look(indices, augmentation, generator)
-        others, theirs = self._look(partners, augmentation, generator)
+        first, own = self._look(indices, augment, generator)
+        others, theirs = self._look(partners, augment, generator)
         return mixed_views(first, others, own, theirs, generator)
 
-    def _look(self, indices: Tensor, augmentation: str, generator: torch.Generator) -> tuple[Looks, Tensor]:
+    def _look(self, indices: Tensor, augment: DSAChain, generator: torch.Generator) -> tuple[Looks, Tensor]:
         images = self.data.images(indices)
-        looks = augmented(images, augmentation, generator), augmented(images, augmentation, generator)
-        labels = self.data.targets(indices, images)
+        looks = augment(images, generator), augment(images, generator)
+        labels = self.data.targets(indices, images).labels
+        assert labels is not None, "real images have hard labels"
         return looks, F.one_hot(labels, self.data.num_classes).to(images.dtype)
-
-
-def augmented(images: Float[Tensor, "b c h w"], augmentation: str, generator: torch.Generator) -> Tensor:
-    """One augmentation of preprocessed images: every part between '+' in turn."""
-    for part in augmentation.split("+"):
-        images = DSA(part)(images, generator)
-    return images

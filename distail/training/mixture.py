@@ -22,15 +22,17 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from distail.data.augment_chain import DSAChain
 from distail.errors import DistailError
 from distail.models.network import Network
 from distail.progress import Progress
 from distail.runtime import Runtime, preferred_layout
 from distail.seeding import isolated_seed, torch_generator
 from distail.training.gradients import in_parts, summed
-from distail.training.loop import History, _decay_epoch, _finite, _learning_rate, _optimizer
+from distail.training.loop import History, new_optimizer, require_finite
 from distail.training.mixed_views import Lessons, MixedViews
 from distail.training.recipe import TrainRecipe
+from distail.training.schedule import decay_epoch, learning_rate
 from distail.training.training_set import shuffled_batches
 
 StillSide = Literal["projection", "prediction"]
@@ -184,14 +186,14 @@ def train_by_mixture(
     model.to(runtime.device, memory_format=preferred_layout(model))  # type: ignore[call-overload]
     model.train()
     fused_before, model.network.fused = model.network.fused, True
-    history, optimizer = History(), _optimizer(model, recipe)
+    history, optimizer = History(), new_optimizer(model, recipe)
     with progress.task(title, recipe.num_epochs) as advance:
         for epoch in range(recipe.num_epochs):
             mean = _train_epoch(model, lessons, loss, recipe, optimizer, runtime, seed, epoch)
-            history.losses.append(_finite(mean, epoch, recipe))
+            history.losses.append(require_finite(mean, epoch, recipe))
             history.kept_epoch = epoch
-            if recipe.schedule == "step" and epoch == _decay_epoch(recipe):
-                optimizer = _optimizer(model, recipe)
+            if recipe.schedule == "step" and epoch == decay_epoch(recipe):
+                optimizer = new_optimizer(model, recipe)
             advance(loss=mean)
     model.network.fused = fused_before
     model.eval()
@@ -212,10 +214,11 @@ def _train_epoch(
     generator = torch_generator(seed, "epoch", epoch)
     batches = shuffled_batches(len(lessons.data), recipe.batch_size, generator)
     pairs = list(zip(batches, lessons.partners(epoch, generator), strict=True))
+    augment = DSAChain(recipe.augmentation, recipe.smallest_crop)
     total = torch.zeros((), device=runtime.device)
     for step, (indices, partners) in enumerate(pairs):
-        optimizer.param_groups[0]["lr"] = _learning_rate(recipe, epoch, step, len(pairs))
-        views = lessons.views(indices, partners, recipe.augmentation, generator)
+        optimizer.param_groups[0]["lr"] = learning_rate(recipe, epoch, step, len(pairs))
+        views = lessons.views(indices, partners, augment, generator)
         value, gradients = mixture_pass(model, views, loss, epoch / recipe.num_epochs, runtime)
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         for parameter, gradient in zip(trained, gradients, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -54,6 +54,20 @@ class TrainRecipe(Config):
     """Share of the batches that are mixed."""
     average: float = Field(default=0.0, ge=0, lt=1)
     """Decay, per step, of an exponential moving average of the weights, which is then the network that is kept."""
+
+    @property
+    def on_hard_labels(self) -> TrainRecipe:
+        """The same against hard labels, where there is nothing but cross-entropy to take."""
+        return self.model_copy(update={"loss": "cross_entropy", "hard_weight": 0.0})
+
+    def changed_by(self, asked: TrainRecipe) -> TrainRecipe:
+        """This recipe, with the values that `asked` was given; its defaults change nothing."""
+        return self.model_copy(update={name: getattr(asked, name) for name in asked.model_fields_set})
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What differs from the common evaluation, as JSON values."""
+        return self.model_dump(mode="json", exclude_defaults=True)
 
     @property
     def num_epochs(self) -> int:

@@ -1,4 +1,4 @@
-"""`Technique`: in what training departs from shuffled batches and cross-entropy."""
+"""`Technique`: in what training departs from shuffled batches and the recipe's loss."""
 
 from __future__ import annotations
 
@@ -32,16 +32,18 @@ class Technique:
 
     Attributes:
         batches: which images each epoch looks at; all of them once, shuffled, when None.
-        loss: what is minimised, averaged over the batch.
+        loss: what is minimised, averaged over the batch; the recipe's loss when None.
+        takes_shares: whether `loss` also takes each class' share of an image, as mixed images have them.
         after_step: called with the network after each step, such as to keep weights within bounds.
         classifier_only: whether everything but the classifier stays as it is, running statistics included.
     """
 
     batches: Batches | None = None
-    loss: Loss = cross_entropy
+    loss: Loss | None = None
+    takes_shares: bool = False
     after_step: Callable[[Network], None] | None = None
     classifier_only: bool = False
 
 
 PLAIN = Technique()
-"""Shuffled batches and cross-entropy."""
+"""Shuffled batches and the recipe's loss."""

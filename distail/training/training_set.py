@@ -12,7 +12,9 @@ from torch import Tensor
 
 from distail.artifact import tensors_digest
 from distail.data.image_set import ImageSet
+from distail.data.mixing import Mixture
 from distail.data.preprocess import Preprocessing
+from distail.training.targets import Targets
 
 
 @runtime_checkable
@@ -33,9 +35,15 @@ class TrainingSet(Protocol):
         """Preprocessed images on the training device."""
 
     def targets(
-        self, indices: Int64[Tensor, " b"], augmented: Float[Tensor, "b c h w"]
-    ) -> Float[Tensor, "b k"] | Int64[Tensor, " b"]:
-        """Class indices or class probabilities for these images; a teacher looks at the augmented views."""
+        self, indices: Int64[Tensor, " b"], views: Float[Tensor, "b c h w"], mixture: Mixture | None = None
+    ) -> Targets:
+        """What to answer to these images.
+
+        Args:
+            indices: of the images.
+            views: what the network sees of them, augmented and maybe mixed; a teacher looks at these.
+            mixture: how images were mixed after augmentation; None where they were not.
+        """
 
     def digest(self) -> str | None:
         """Equal exactly where images and targets are; None where that cannot be told."""
@@ -66,9 +74,12 @@ class RealTrainingSet:
         """Preprocessed images on the device."""
         return self.preprocessing.apply(self.data.images[indices].to(self.device))
 
-    def targets(self, indices: Int64[Tensor, " b"], augmented: Float[Tensor, "b c h w"]) -> Int64[Tensor, " b"]:
-        """The labels; the augmented views do not matter."""
-        return self.data.labels[indices].to(self.device)
+    def targets(
+        self, indices: Int64[Tensor, " b"], views: Float[Tensor, "b c h w"], mixture: Mixture | None = None
+    ) -> Targets:
+        """The labels, mixed like the images; the views themselves do not matter."""
+        own = Targets(self.data.labels[indices].to(self.device))
+        return own if mixture is None else own.mixed(mixture, self.num_classes)
 
     def digest(self) -> str:
         """SHA-256 of images, labels and preprocessing."""
@@ -78,10 +89,10 @@ class RealTrainingSet:
 
 @dataclass(frozen=True, eq=False)
 class TensorTrainingSet:
-    """Preprocessed images already on the device, with fixed targets."""
+    """Preprocessed images and their targets, all on the device."""
 
     all_images: Float[Tensor, "n c h w"]
-    all_targets: Float[Tensor, "n k"] | Int64[Tensor, " n"]
+    all_targets: Targets
     num_classes: int
 
     @property
@@ -98,15 +109,17 @@ class TensorTrainingSet:
         return self.all_images[indices.to(self.all_images.device)]
 
     def targets(
-        self, indices: Int64[Tensor, " b"], augmented: Float[Tensor, "b c h w"]
-    ) -> Float[Tensor, "b k"] | Int64[Tensor, " b"]:
-        """The stored targets; the augmented views do not matter."""
-        return self.all_targets[indices.to(self.all_targets.device)]
+        self, indices: Int64[Tensor, " b"], views: Float[Tensor, "b c h w"], mixture: Mixture | None = None
+    ) -> Targets:
+        """The stored targets, mixed like the images; the views themselves do not matter."""
+        own = self.all_targets[indices.to(self.all_images.device)]
+        return own if mixture is None else own.mixed(mixture, self.num_classes)
 
     def digest(self) -> str | None:
         """SHA-256 of images and targets."""
-        tensors = {"images": self.all_images.cpu(), "targets": self.all_targets.cpu()}
-        return tensors_digest(tensors, f"tensors of {self.num_classes} classes")
+        tensors = {"images": self.all_images, **self.all_targets.tensors()}
+        own = {name: tensor.cpu() for name, tensor in tensors.items()}
+        return tensors_digest(own, f"tensors of {self.num_classes} classes")
 
 
 def shuffled_batches(num_images: int, batch_size: int, generator: torch.Generator) -> list[Int64[Tensor, " b"]]:

@@ -123,7 +123,7 @@ def test_every_operation_is_drawn_equally_often():
     g = generator(1)
     draws = 1800
     counts = Counter(DSA().sample(1, SHAPE, g).operation for _ in range(draws))
-    assert set(counts) == set(DSA_OPERATIONS)
+    assert set(counts) == set(DSA_OPERATIONS) - {"resized"}  # which is newer than the paper
     expected, deviation = draws / 6, math.sqrt(draws * (1 / 6) * (5 / 6))
     assert all(abs(count - expected) < 4 * deviation for count in counts.values())
 
@@ -253,3 +253,80 @@ def test_a_draw_for_other_images_is_refused():
         DSA("crop").apply(images(6), draw("crop"))
     with pytest.raises(DistailError, match="at least one image"):
         DSA("crop").sample(0, SHAPE, generator())
+
+
+# Random resized crops
+
+
+def rectangles(count: int = 20000, smallest: float = 0.08, shape=SHAPE) -> dict[str, torch.Tensor]:
+    values = DSA("resized", smallest_crop=smallest).sample(count, shape, generator(4)).values
+    return {name: tensor.double() for name, tensor in values.items()}
+
+
+@pytest.mark.parametrize("smallest", [0.08, 0.5, 1.0])
+def test_areas_are_uniform_and_rectangles_lie_inside(smallest):
+    drawn = rectangles(smallest=smallest)
+    for side, start in (("tall", "top"), ("wide", "left")):
+        assert drawn[side].max() <= 1
+        assert drawn[start].min() >= 0
+        assert (drawn[start] + drawn[side]).max() <= 1 + 1e-6
+    area = drawn["tall"] * drawn["wide"]
+    assert area.min() > smallest - 1e-5
+    if smallest < 1:
+        shares = torch.histc((area - smallest) / (1 - smallest), 10, 0, 1) / len(area)
+        torch.testing.assert_close(shares, torch.full((10,), 0.1).double(), atol=0.015, rtol=0)
+
+
+def test_aspect_ratios_have_uniform_logarithms_where_they_fit():
+    drawn = rectangles()
+    logarithm = (drawn["wide"] / drawn["tall"]).log() / math.log(4 / 3)
+    assert logarithm.abs().max() <= 1 + 1e-5
+    fits = drawn["tall"] * drawn["wide"] < 0.74  # a rectangle of 4/3 and this area lies inside
+    shares = torch.histc(logarithm[fits], 8, -1, 1) / fits.sum()
+    torch.testing.assert_close(shares, torch.full((8,), 1 / 8).double(), atol=0.015, rtol=0)
+
+
+def test_places_are_uniform():
+    drawn = rectangles()
+    for start, side in (("top", "tall"), ("left", "wide")):
+        free = 1 - drawn[side] > 0.05
+        place = drawn[start][free] / (1 - drawn[side][free])
+        torch.testing.assert_close(place.mean(), torch.tensor(0.5).double(), atol=0.01, rtol=0)
+        assert place.min() < 0.01
+        assert place.max() > 0.99
+
+
+def cut(tall: float, wide: float, top: float, left: float, shape=SHAPE) -> DSAParameters:
+    values = {"tall": tall, "wide": wide, "top": top, "left": left}
+    return DSAParameters(
+        "resized", shape, {name: torch.tensor([value], dtype=torch.float64) for name, value in values.items()}
+    )
+
+
+def test_a_rectangle_of_whole_pixels_is_enlarged_as_torch_does():
+    batch = images(3, (3, 13, 17))
+    # Rows 2 to 8 and columns 4 to 12: of 12 and 16 steps between pixels, 6 and 8.
+    found = DSA("resized").apply(batch, cut(6 / 12, 8 / 16, 2 / 12, 4 / 16, (3, 13, 17)))
+    inside = batch[:, :, 2:9, 4:13]
+    expected = torch.nn.functional.interpolate(inside, size=(13, 17), mode="bilinear", align_corners=True)
+    torch.testing.assert_close(found, expected, atol=1e-10, rtol=0)
+
+
+def test_the_whole_image_is_itself():
+    torch.testing.assert_close(DSA("resized").apply(images(), cut(1, 1, 0, 0)), images(), atol=1e-12, rtol=0)
+    found = DSA("resized", smallest_crop=1.0)(images(), generator())
+    torch.testing.assert_close(found, images(), atol=1e-5, rtol=0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 999), height=st.integers(8, 20), width=st.integers(8, 20), shared=st.booleans())
+def test_enlarging_never_looks_outside_the_image(seed, height, width, shared):
+    """A picture without zeros stays one, and no value leaves the range of the picture's."""
+    batch = images(4, (2, height, width), seed) + 10
+    found = DSA("resized")(batch, generator(seed), shared=shared)
+    assert found.min() >= batch.min() - 1e-4
+    assert found.max() <= batch.max() + 1e-4
+
+
+def test_no_default_enlarges():
+    assert "resized" not in DSA().operations

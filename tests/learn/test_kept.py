@@ -24,6 +24,7 @@ from distail.learn.student import Classroom, Student, train_student
 from distail.report.baseline import baseline_notes
 from distail.runtime import Runtime
 from distail.training.loop import Selection
+from distail.training.recipe import TrainRecipe
 from distail.training.technique import Technique, cross_entropy
 from tests.evaluation.separable import ARCHITECTURE, NAMES, TEST, TRAIN, make_set, quick
 
@@ -103,6 +104,40 @@ def test_precision_and_own_sources_tell_networks_apart_too(monkeypatch):
     keys = {key(), key("bf16")}
     monkeypatch.setattr(kept_module, "architecture_source", lambda architecture: "the file's hash")
     assert len(keys | {key()}) == 3
+
+
+OTHER_RECIPES = (
+    {"optimizer": "adamw"},
+    {"schedule": "one_cycle"},
+    {"augmentation": "resized+flip"},
+    {"smallest_crop": 0.5},
+    {"loss": "divergence"},
+    {"temperature": 4.0},
+    {"hard_weight": 0.5},
+    {"mixing": "cutmix"},
+    {"mixing_probability": 0.5},
+    {"average": 0.9},
+)
+
+
+def test_every_value_of_a_recipe_tells_networks_apart():
+    """Also those that, beside other values, change nothing: keys are of what is asked, not of what it comes to."""
+    data = Classroom.of_distilled(make_set(), "static", CPU).data
+    recipes = [RECIPE, *(RECIPE.model_copy(update=other) for other in OTHER_RECIPES)]
+    assert len({training_key(data, ARCHITECTURE, recipe, 0, CPU) for recipe in recipes}) == len(recipes)
+    assert {name for other in OTHER_RECIPES for name in other} < set(TrainRecipe.model_fields)
+
+
+def test_hard_labels_beside_soft_ones_tell_networks_apart(kept):
+    """They decide where hard_weight asks for them."""
+    teacher, whole = student(None).saved, make_set()
+    digests = set()
+    for labels in (whole.labels, whole.labels.flip(0)):
+        other = replace(whole, labels=labels)
+        digests.add(Classroom.of_distilled(other, "teacher", CPU, teacher).data.digest())
+        soft = replace(other, soft_labels=torch.ones(6, 3))
+        digests.add(Classroom.of_distilled(soft, "static", CPU).data.digest())
+    assert len(digests) == 4
 
 
 def test_real_images_and_their_preprocessing_count_too(kept):

@@ -6,12 +6,20 @@ import pytest
 import torch
 
 from distail.data.augment import DSA
+from distail.data.mixing import Mixture
 from distail.data.preprocess import fit_preprocessing
 from distail.errors import DistailError
-from distail.learn.labels import TeacherTrainingSet, effective_protocol, labelled_training_set, require_teacher
+from distail.learn.labels import (
+    TeacherTrainingSet,
+    effective_protocol,
+    labelled_training_set,
+    own_training,
+    require_teacher,
+)
 from distail.models import build_network
 from distail.models.saved import SavedNetwork, load_network, save_network
 from distail.runtime import Runtime
+from distail.training.recipe import TrainRecipe
 from distail.training.training_set import TensorTrainingSet, TrainingSet
 from tests.evaluation.separable import ARCHITECTURE, NAMES, SHAPE, images_of, make_set
 
@@ -51,7 +59,7 @@ def test_hard_labels_are_class_indices(labels):
     whole = make_set()
     data = labelled_training_set(whole, labels, CPU)
     assert isinstance(data, TensorTrainingSet)
-    assert torch.equal(data.targets(ALL, data.images(ALL)), whole.labels)
+    assert torch.equal(data.targets(ALL, data.images(ALL)).labels, whole.labels)
     assert torch.equal(data.images(ALL), whole.images)
     assert (len(data), data.num_classes, data.image_shape) == (6, 3, SHAPE)
 
@@ -60,10 +68,10 @@ def test_static_labels_are_softmax_probabilities():
     whole = make_set(soft_labels=soft())
     data = labelled_training_set(whole, "static", CPU)
     order = torch.tensor([4, 0, 5])
-    found = data.targets(order, data.images(order))
+    found = data.targets(order, data.images(order)).for_cross_entropy
     expected = soft()[order].double().exp()
     torch.testing.assert_close(found.double(), expected / expected.sum(1, keepdim=True))
-    assert labelled_training_set(whole, "hard", CPU).targets(order, data.images(order)).tolist() == [2, 0, 2]
+    assert labelled_training_set(whole, "hard", CPU).targets(order, data.images(order)).labels.tolist() == [2, 0, 2]
 
 
 # The teacher
@@ -83,7 +91,7 @@ def test_a_teacher_sees_the_pixels_behind_the_set(tmp_path, kind, teacher_kind):
     teacher = load_network(tmp_path / "teacher.safetensors")
     data = labelled_training_set(whole, "teacher", CPU, teacher)
     expected = by_hand(teacher, whole.to_pixels())
-    found = data.targets(ALL, data.images(ALL))
+    found = data.targets(ALL, data.images(ALL)).for_cross_entropy
     torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-3)
     assert float((expected[0] - expected[-1]).abs().max()) > 0.01  # a teacher that says the same of all proves nothing
 
@@ -100,7 +108,7 @@ def test_a_teacher_labels_the_augmented_view():
     data = labelled_training_set(whole, "teacher", CPU, teacher)
     views = DSA(strategy="flip", flip=1.0)(data.images(ALL), torch.Generator().manual_seed(0))
     flipped = by_hand(teacher, whole.to_pixels().flip(3))
-    torch.testing.assert_close(data.targets(ALL, views), flipped, atol=2e-4, rtol=1e-3)
+    torch.testing.assert_close(data.targets(ALL, views).for_cross_entropy, flipped, atol=2e-4, rtol=1e-3)
     assert not torch.allclose(flipped, by_hand(teacher, whole.to_pixels()), atol=1e-2)
 
 
@@ -110,7 +118,7 @@ def test_a_teacher_is_in_evaluation_mode_and_gets_no_gradient():
     data = labelled_training_set(make_set(), "teacher", CPU, teacher)
     assert not teacher.network.training
     views = data.images(ALL).requires_grad_()
-    targets = data.targets(ALL, views)
+    targets = data.targets(ALL, views).for_cross_entropy
     assert not targets.requires_grad
     torch.testing.assert_close(targets.sum(1), torch.ones(6))
 
@@ -120,9 +128,9 @@ def test_a_teacher_in_bfloat16_gives_single_precision_targets():
     half = labelled_training_set(whole, "teacher", Runtime("cpu", "bf16"), teacher)
     single = labelled_training_set(whole, "teacher", CPU, teacher)
     assert isinstance(half, TeacherTrainingSet)
-    found = half.targets(ALL, half.images(ALL))
+    found = half.targets(ALL, half.images(ALL)).logits
     assert found.dtype == torch.float32
-    torch.testing.assert_close(found, single.targets(ALL, single.images(ALL)), atol=0.03, rtol=0.1)
+    torch.testing.assert_close(found, single.targets(ALL, single.images(ALL)).logits, atol=0.03, rtol=0.1)
 
 
 def test_every_protocol_makes_a_training_set():
@@ -157,7 +165,7 @@ def test_students_see_the_cells_of_mosaics(labels):
     indices = torch.arange(len(data))
     images = data.images(indices)
     assert torch.equal(images, whole.decoded().images)
-    targets = data.targets(indices, images)
+    targets = data.targets(indices, images).for_cross_entropy
     if labels == "hard":
         assert torch.equal(targets, whole.labels.repeat_interleave(4))
     if labels == "static":
@@ -171,3 +179,58 @@ def test_labelling_leaves_the_set_alone():
         data = labelled_training_set(whole, labels, CPU, teacher)
         data.targets(ALL, data.images(ALL))
     assert torch.equal(whole.images, images)
+
+
+# Mixed views
+
+
+MIXTURE = Mixture(torch.tensor([2, 0, 1, 5, 3, 4]), 0.25)
+
+
+def shares(whole) -> torch.Tensor:
+    one_hot = torch.nn.functional.one_hot(whole.labels, 3).float()
+    return 0.75 * one_hot + 0.25 * one_hot[MIXTURE.partner]
+
+
+def test_hard_labels_of_mixed_views_are_their_shares():
+    whole = make_set()
+    data = labelled_training_set(whole, "hard", CPU)
+    targets = data.targets(ALL, data.images(ALL), MIXTURE)
+    assert torch.equal(targets.labels, shares(whole))
+    assert not targets.are_soft
+
+
+def test_stored_logits_of_mixed_views_are_mixed():
+    whole = make_set(soft_labels=soft())
+    data = labelled_training_set(whole, "static", CPU)
+    targets = data.targets(ALL, data.images(ALL), MIXTURE)
+    torch.testing.assert_close(targets.logits, 0.75 * soft() + 0.25 * soft()[MIXTURE.partner])
+    probabilities = 0.75 * soft().softmax(1) + 0.25 * soft().softmax(1)[MIXTURE.partner]
+    torch.testing.assert_close(targets.for_cross_entropy, probabilities)
+    assert torch.equal(targets.labels, shares(whole))
+
+
+def test_a_teacher_looks_at_the_mixed_views():
+    whole, teacher = make_set(), make_teacher()
+    data = labelled_training_set(whole, "teacher", CPU, teacher)
+    views = MIXTURE.of(data.images(ALL))
+    mixed, plain = data.targets(ALL, views, MIXTURE), data.targets(ALL, views)
+    assert torch.equal(mixed.logits, plain.logits)
+    assert torch.equal(mixed.labels, shares(whole))
+    assert torch.equal(plain.labels, whole.labels)
+    unmixed = data.targets(ALL, data.images(ALL)).logits
+    assert not torch.allclose(mixed.logits, MIXTURE.of(unmixed), atol=1e-3)  # the view decides, not the labels
+
+
+# How students are to be trained
+
+OWN = TrainRecipe(epochs=7, loss="squared_error", hard_weight=0.1, mixing="cutmix")
+
+
+@pytest.mark.parametrize(("labels", "kept"), [("hard", False), ("static", True), ("teacher", True)])
+def test_a_set_says_how_students_learn_and_hard_labels_take_cross_entropy(labels, kept):
+    found = own_training(make_set(soft_labels=soft(), training=OWN), labels)
+    assert found == (OWN if kept else OWN.on_hard_labels)
+    assert (found.epochs, found.mixing) == (7, "cutmix")
+    assert own_training(make_set(training=OWN), "static") == OWN.on_hard_labels  # it stores no soft labels
+    assert own_training(make_set(), labels) == TrainRecipe()

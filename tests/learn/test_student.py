@@ -76,7 +76,7 @@ def test_real_images_are_lessons_too():
     everything = torch.arange(len(TRAIN))
     images = classroom.data.images(everything)
     torch.testing.assert_close(images, preprocessing.apply(TRAIN.images))
-    assert torch.equal(classroom.data.targets(everything, images), TRAIN.labels)
+    assert torch.equal(classroom.data.targets(everything, images).labels, TRAIN.labels)
     student = train_student(classroom, ARCHITECTURE, quick(epochs=40).train, 0, CPU)
     assert student.saved.preprocessing is preprocessing
     predicted = student.saved.predict_logits(TEST.images).argmax(1)

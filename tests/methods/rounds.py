@@ -10,6 +10,7 @@ from distail.problem import Problem
 from distail.seeding import derive_seed
 from distail.training.loop import train_network
 from distail.training.recipe import TrainRecipe
+from distail.training.targets import Targets
 from distail.training.training_set import TensorTrainingSet
 from tests.reference import gradient_matching as reference
 
@@ -50,7 +51,7 @@ def plain_rounds(problem: Problem, method, augment: DSA, start: Tensor, rounds: 
                 )
                 train_network(
                     network,
-                    TensorTrainingSet(leaf.detach().clone(), labels, problem.num_classes),
+                    TensorTrainingSet(leaf.detach().clone(), Targets(labels), problem.num_classes),
                     recipe,
                     seed=derive_seed(problem.seed, "gradient matching training", iteration, number),
                     runtime=problem.runtime,

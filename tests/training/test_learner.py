@@ -5,6 +5,7 @@ from distail.errors import DistailError
 from distail.models import build_network
 from distail.runtime import Runtime
 from distail.training.learner import Learner
+from distail.training.targets import Targets
 from tests.reference.training import SGD
 
 
@@ -13,9 +14,9 @@ def learner(architecture: str = "convnet2-w8", seed: int = 0, learning_rate: flo
     return Learner(network, Runtime(), learning_rate=learning_rate, momentum=0.9, weight_decay=0.01)
 
 
-def batch(number: int) -> tuple[torch.Tensor, torch.Tensor]:
+def batch(number: int) -> tuple[torch.Tensor, Targets]:
     generator = torch.Generator().manual_seed(number)
-    return torch.randn(9, 3, 8, 8, generator=generator), torch.randint(4, (9,), generator=generator)
+    return torch.randn(9, 3, 8, 8, generator=generator), Targets(torch.randint(4, (9,), generator=generator))
 
 
 def test_is_sgd_with_momentum_and_decay():
@@ -23,10 +24,10 @@ def test_is_sgd_with_momentum_and_decay():
     plain = build_network("convnet2-w8", (3, 8, 8), 4, 0).train()
     optimizer = SGD(plain, momentum=0.9, weight_decay=0.01)
     for number in range(4):
-        images, labels = batch(number)
+        images, targets = batch(number)
         logits = plain(images)
-        loss = torch.nn.functional.cross_entropy(logits, labels)
-        found = ours.step(images, labels)
+        loss = torch.nn.functional.cross_entropy(logits, targets.labels)
+        found = ours.step(images, targets)
         torch.testing.assert_close(found.loss, loss.detach(), rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(found.logits, logits.detach(), rtol=1e-3, atol=1e-4)
         optimizer.step(loss, 0.1)

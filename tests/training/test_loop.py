@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from distail.data.augment import DSA
+from distail.data.mixing import Mixture
 from distail.errors import DistailError
 from distail.models import Network, build_network
 from distail.progress import Progress
@@ -13,6 +14,7 @@ from distail.runtime import Runtime
 from distail.seeding import torch_generator
 from distail.training.loop import History, Selection, train_network
 from distail.training.recipe import TrainRecipe
+from distail.training.targets import Targets
 from distail.training.training_set import TensorTrainingSet, shuffled_batches
 from tests.methods import tiny  # noqa: F401  one thread
 from tests.reference import training as reference
@@ -20,7 +22,7 @@ from tests.reference import training as reference
 NUM_IMAGES, NUM_CLASSES, BATCH_SIZE, SEED = 11, 3, 4, 7
 IMAGES = torch.randn(NUM_IMAGES, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(NUM_IMAGES) % NUM_CLASSES
-DATA = TensorTrainingSet(IMAGES, LABELS, NUM_CLASSES)
+DATA = TensorTrainingSet(IMAGES, Targets(LABELS), NUM_CLASSES)
 
 
 def recipe(**settings: Any) -> TrainRecipe:
@@ -108,7 +110,7 @@ def test_soft_targets_are_those_of_the_equation():
     soft = torch.randn(NUM_IMAGES, NUM_CLASSES, generator=torch.Generator().manual_seed(1)).softmax(1)
     how = recipe(schedule="constant", epochs=2)
     network, expected = new_network(), new_network()
-    history = train(network, TensorTrainingSet(IMAGES, soft, NUM_CLASSES), recipe=how)
+    history = train(network, TensorTrainingSet(IMAGES, Targets(probabilities=soft), NUM_CLASSES), recipe=how)
     losses = reference.train(expected, drawn_batches(how, soft, num_epochs=2), lambda epoch, step: 0.05, 0.9, 5e-4)
     assert history.losses == pytest.approx(losses, rel=1e-5)
     assert_same_weights(network, expected, rtol=1e-4, atol=1e-6)
@@ -117,7 +119,7 @@ def test_soft_targets_are_those_of_the_equation():
 def test_certain_soft_targets_are_hard_ones():
     hard, soft = new_network(), new_network()
     hard_history = train(hard)
-    soft_history = train(soft, TensorTrainingSet(IMAGES, one_hot(LABELS), NUM_CLASSES))
+    soft_history = train(soft, TensorTrainingSet(IMAGES, Targets(probabilities=one_hot(LABELS)), NUM_CLASSES))
     assert hard_history.losses == pytest.approx(soft_history.losses, rel=1e-5)
     assert_same_weights(hard, soft, rtol=1e-4, atol=1e-6)
 
@@ -125,14 +127,14 @@ def test_certain_soft_targets_are_hard_ones():
 class SeenViews(TensorTrainingSet):
     """Answers from the augmented views that it is shown, as a teacher does."""
 
-    def targets(self, indices: Tensor, augmented: Tensor) -> Tensor:
-        return one_hot((augmented.mean((1, 2, 3)) > 0).long())
+    def targets(self, indices: Tensor, views: Tensor, mixture: Mixture | None = None) -> Targets:
+        return Targets(probabilities=one_hot((views.mean((1, 2, 3)) > 0).long()))
 
 
 def test_targets_may_depend_on_the_augmented_views():
     how = recipe(schedule="constant", epochs=2)
     network, expected = new_network(), new_network()
-    train(network, SeenViews(IMAGES, LABELS, NUM_CLASSES), recipe=how)
+    train(network, SeenViews(IMAGES, Targets(LABELS), NUM_CLASSES), recipe=how)
     epochs = [
         [(views, one_hot((views.mean((1, 2, 3)) > 0).long())) for views, _ in batches]
         for batches in drawn_batches(how, LABELS, num_epochs=2)
@@ -230,7 +232,7 @@ def test_nothing_but_the_given_data_is_looked_at():
             return super().images(indices)
 
     judge = Scripted(*map(float, range(5)))
-    train(new_network(), Watched(IMAGES, LABELS, NUM_CLASSES), selection=Selection(judge, every=1))
+    train(new_network(), Watched(IMAGES, Targets(LABELS), NUM_CLASSES), selection=Selection(judge, every=1))
     assert sorted(asked) == sorted(list(range(NUM_IMAGES)) * 5)  # five epochs, no look between
 
 

@@ -35,5 +35,41 @@ def test_impossible_values_are_refused(key, value):
         parse_config(TrainRecipe, {key: value}, "recipe")
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("optimizer", "adam"),
+        ("loss", "mse"),
+        ("temperature", 0.0),
+        ("hard_weight", -0.1),
+        ("mixing", "mixcut"),
+        ("mixing_probability", 1.1),
+        ("smallest_crop", 0.0),
+        ("average", 1.0),
+    ],
+)
+def test_impossible_values_of_richer_training_are_refused(key, value):
+    with pytest.raises(DistailError, match=rf"recipe: '{key}': "):
+        parse_config(TrainRecipe, {key: value}, "recipe")
+
+
+def test_only_what_was_given_changes_a_recipe():
+    own = TrainRecipe(epochs=5, loss="divergence", temperature=20.0)
+    assert own.changed_by(TrainRecipe()) == own
+    changed = own.changed_by(TrainRecipe(epochs=1000, batch_size=10))
+    assert (changed.epochs, changed.batch_size, changed.loss, changed.temperature) == (1000, 10, "divergence", 20.0)
+
+
+def test_what_differs_from_the_common_evaluation():
+    assert TrainRecipe().given == {}
+    assert TrainRecipe(epochs=1000, loss="divergence").given == {"loss": "divergence"}
+
+
+def test_hard_labels_leave_cross_entropy_alone():
+    rich = TrainRecipe(loss="squared_error", hard_weight=0.1, mixing="cutmix", optimizer="adamw")
+    assert rich.on_hard_labels == TrainRecipe(mixing="cutmix", optimizer="adamw")
+    assert TrainRecipe().on_hard_labels == TrainRecipe()
+
+
 def test_every_setting_is_documented():
     assert all(field.description for field in TrainRecipe.model_fields.values())

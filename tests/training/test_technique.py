@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from distail.training.loop import Selection, _learning_rate
+from distail.training.loop import Selection
 from distail.training.recipe import TrainRecipe
+from distail.training.schedule import learning_rate
 from distail.training.technique import Technique, cross_entropy
 from distail.training.training_set import shuffled_batches
 from tests.training.test_loop import LABELS, NUM_IMAGES, assert_same_weights, new_network, recipe, train
@@ -98,12 +99,12 @@ def test_what_was_frozen_before_stays_frozen():
 
 def test_the_step_size_warms_up_and_then_follows_its_schedule():
     warm = TrainRecipe(epochs=10, learning_rate=1.0, schedule="constant", warmup=0.2)
-    rates = [_learning_rate(warm, epoch, step, 2) for epoch in range(10) for step in range(2)]
+    rates = [learning_rate(warm, epoch, step, 2) for epoch in range(10) for step in range(2)]
     assert rates == pytest.approx([0.25, 0.5, 0.75, 1.0] + [1.0] * 16)
     cosine = warm.model_copy(update={"schedule": "cosine"})
     plain = cosine.model_copy(update={"warmup": 0.0})
-    assert _learning_rate(cosine, 0, 1, 2) == pytest.approx(0.5 * _learning_rate(plain, 0, 1, 2))
-    assert _learning_rate(cosine, 5, 1, 2) == _learning_rate(plain, 5, 1, 2)
+    assert learning_rate(cosine, 0, 1, 2) == pytest.approx(0.5 * learning_rate(plain, 0, 1, 2))
+    assert learning_rate(cosine, 5, 1, 2) == learning_rate(plain, 5, 1, 2)
 
 
 def test_warming_up_changes_training():

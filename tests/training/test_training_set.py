@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distail.data.preprocess import fit_preprocessing
+from distail.training.targets import Targets
 from distail.training.training_set import RealTrainingSet, TensorTrainingSet, TrainingSet, shuffled_batches
 from tests.methods.tiny import tiny_images
 
@@ -33,17 +34,17 @@ def test_real_images_are_preprocessed_as_they_are_asked_for():
     picked = torch.tensor([4, 0, 4])
     images = data.images(picked)
     assert torch.equal(images, preprocessing.apply(train.images[picked]))
-    assert torch.equal(data.targets(picked, images), train.labels[picked])
+    assert torch.equal(data.targets(picked, images).labels, train.labels[picked])
     assert (len(data), data.num_classes, data.image_shape) == (5, 2, (3, 8, 9))
 
 
 @pytest.mark.parametrize("targets", [torch.tensor([0, 2, 1]), torch.tensor([[0.5, 0.5], [1, 0], [0, 1.0]])])
 def test_tensors_are_given_out_as_they_are(targets):
     images = torch.randn(3, 1, 8, 10)
-    data = TensorTrainingSet(images, targets, num_classes=3)
+    data = TensorTrainingSet(images, Targets(targets), num_classes=3)
     picked = torch.tensor([2, 0])
     assert torch.equal(data.images(picked), images[[2, 0]])
-    assert torch.equal(data.targets(picked, images[picked]), targets[[2, 0]])
+    assert torch.equal(data.targets(picked, images[picked]).labels, targets[[2, 0]])
     assert (len(data), data.num_classes, data.image_shape) == (3, 3, (1, 8, 10))
 
 
@@ -51,6 +52,6 @@ def test_both_are_training_sets():
     train = tiny_images()
     for data in (
         RealTrainingSet(train, fit_preprocessing(train, "none")),
-        TensorTrainingSet(torch.zeros(2, 3, 8, 8), torch.tensor([0, 1]), 2),
+        TensorTrainingSet(torch.zeros(2, 3, 8, 8), Targets(torch.tensor([0, 1])), 2),
     ):
         assert isinstance(data, TrainingSet)

@@ -1,0 +1,64 @@
+"""Several draws of DSA, one after another, such as a random resized crop and then a flip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from distail.data.augment import DSA, DSAParameters
+from distail.errors import DistailError
+
+
+@dataclass(frozen=True)
+class DSAChain:
+    """Strategies of `DSA` in turn; a single one is exactly that strategy, with the same draws.
+
+    Attributes:
+        strategy: strategies joined by "+", as in "resized+flip": of each part one operation is drawn.
+        smallest_crop: of the operation `resized`.
+
+    Raises:
+        DistailError: an unknown operation, an empty part, or a value outside its range.
+    """
+
+    strategy: str = DSA.strategy
+    smallest_crop: float = DSA.smallest_crop
+
+    def __post_init__(self) -> None:
+        if "+" in self.strategy and not all(part.strip() for part in self.strategy.split("+")):
+            raise DistailError(
+                f"The augmentation '{self.strategy}' has nothing on one side of a '+'. Put operations on both, as in "
+                "'resized+flip'."
+            )
+        _ = self.parts  # refuses unknown operations
+
+    @cached_property
+    def parts(self) -> tuple[DSA, ...]:
+        """One for each part, in the order in which they are applied."""
+        return tuple(DSA(part.strip(), smallest_crop=self.smallest_crop) for part in self.strategy.split("+"))
+
+    def sample(
+        self, num_images: int, image_shape: tuple[int, int, int], generator: torch.Generator, *, shared: bool = False
+    ) -> tuple[DSAParameters, ...]:
+        """One draw a part; see `DSA.sample`."""
+        return tuple(part.sample(num_images, image_shape, generator, shared=shared) for part in self.parts)
+
+    def apply(
+        self, images: Float[Tensor, "n c h w"], parameters: tuple[DSAParameters, ...]
+    ) -> Float[Tensor, "n c h w"]:
+        """Applies one draw of every part; differentiable; never writes into `images`."""
+        for part, drawn in zip(self.parts, parameters, strict=True):
+            images = part.apply(images, drawn)
+        return images
+
+    def __call__(
+        self, images: Float[Tensor, "n c h w"], generator: torch.Generator, shared: bool = False
+    ) -> Float[Tensor, "n c h w"]:
+        """Draws and applies at once; an empty batch comes back as it is, without a draw."""
+        for part in self.parts:
+            images = part(images, generator, shared)
+        return images
