@@ -17,7 +17,7 @@ from distail.training.recipe import TrainRecipe
 
 NAMES = recipe_names()
 TWENTY_MINUTES = 1200
-WORDS = {"initial_images", "dam", "view", "architecture", "optimizer", "schedule", "augmentation"}
+WORDS = {"initial_images", "dam", "view", "architecture", "optimizer", "schedule", "augmentation", "weights_sum_to"}
 """Settings whose values are texts."""
 TAUGHT = {"sre2l", "rded", "edc", "rldd"}
 """Methods whose students learn from a teacher that goes with the set."""

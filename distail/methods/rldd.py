@@ -22,10 +22,11 @@ test accuracy of the last epochs is reported; here the last epoch counts.
 The defaults are those of CIFAR-10, IPC 10.
 """
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from distail.methods._method import Method
@@ -48,6 +49,15 @@ from distail.teachers.spec import TeacherSpec
 from distail.teachers.teaching import teach
 from distail.teachers.work import teacher_architecture, teachers_work
 from distail.training.recipe import TrainRecipe
+
+_GLMC: dict[str, Any] = {
+    "label_exponent": 0.8,
+    "weights_sum_to": "one",
+    "stop_gradient": "prediction",
+    "consistency": 1.0,
+    "debias": 1.0,
+}
+"""RLDD's own form of GLMC."""
 
 
 class RLDD(RecoverySettings, Method):
@@ -75,13 +85,7 @@ class RLDD(RecoverySettings, Method):
     """Smallest share of an image's area that such a box takes (RDED: 0.08)."""
     teacher: TeacherSpec = TeacherSpec(
         baseline="glmc",
-        settings={
-            "label_exponent": 0.8,
-            "weights_sum_to": "one",
-            "stop_gradient": "prediction",
-            "consistency": 1.0,
-            "debias": 1.0,
-        },
+        settings=_GLMC,
         train={"epochs": 200, "batch_size": 64},
     )
     """The network that images are recovered from and labelled by (CIFAR-10: 200 epochs, batches of 64, q = 0.8; a
@@ -102,6 +106,15 @@ class RLDD(RecoverySettings, Method):
     )
     """How students are trained on the set (CIFAR-10: AdamW, 1,000 epochs, squared error of logits, moving average 0.99;
     CIFAR-100 and Tiny-ImageNet: SGD at 0.1 in batches of 100)."""
+
+    @field_validator("teacher", mode="before")
+    @classmethod
+    def _without_settings_of_glmc(cls, teacher: Any) -> Any:
+        """What the default fills in for GLMC is taken out again where another baseline is named."""
+        if isinstance(teacher, Mapping) and teacher.get("baseline", "glmc") != "glmc":
+            given = dict(teacher.get("settings", {}))
+            return {**teacher, "settings": {name: given[name] for name in given if given[name] != _GLMC.get(name)}}
+        return teacher
 
     def work(self, problem: Problem) -> Work:
         """Training the network, judging crops, measuring statistics, the recovery and the labels."""

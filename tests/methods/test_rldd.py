@@ -1,6 +1,7 @@
 import torch
 
 from distail.baselines._registry import build_baseline
+from distail.methods._registry import build_method
 from distail.methods.rldd import RLDD
 from distail.synthetic.recovery import Recovery
 from distail.synthetic.statistics import class_moments
@@ -62,3 +63,12 @@ def test_defaults_are_those_of_cifar10():
     method = RLDD()
     assert (method.iterations, method.image_lr, method.statistics_weight, method.view) == (75, 0.05, 0.01, "crop")
     assert (method.crops_per_image, method.max_images, method.students.batch_size) == (5, 5000, 25)
+
+
+def test_another_baseline_does_without_the_settings_of_glmc():
+    method = build_method("rldd", {"teacher": {"baseline": "balanced_softmax", "train": {"epochs": 3}}})
+    assert (method.teacher.settings, method.teacher.train) == ({}, {"epochs": 3, "batch_size": 64})
+    own = build_method("rldd", {"teacher": {"baseline": "focal", "settings": {"gamma": 1.5}}})
+    assert own.teacher.settings == {"gamma": 1.5}
+    changed = build_method("rldd", {"teacher": {"settings": {"debias": 0.5}}}).teacher.settings
+    assert (changed["debias"], changed["label_exponent"]) == (0.5, 0.8)
