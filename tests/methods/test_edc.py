@@ -6,7 +6,7 @@ from distail.methods.edc import EDC
 from distail.synthetic.initial import random_start
 from distail.synthetic.recovery import within_pixels
 from distail.synthetic.statistics import class_moments
-from tests.methods.taught import CHEAP_TEACHER, SHARP_TEACHER, assert_work_is_what_it_computes, quick
+from tests.methods.teaching import CHEAP_TEACHER, SHARP_TEACHER, assert_work_is_what_it_computes, quick
 from tests.methods.tiny import tiny_problem
 
 BN = {"architecture": "convnet2-w8-batch"}

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from distail.errors import DistailError
-from tests.methods.taught import CHEAP_TEACHER, SHARP_TEACHER, assert_work_is_what_it_computes, quick
+from tests.methods.teaching import CHEAP_TEACHER, SHARP_TEACHER, assert_work_is_what_it_computes, quick
 from tests.methods.tiny import tiny_problem
 
 BN = {"architecture": "convnet2-w8-batch"}

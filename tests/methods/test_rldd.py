@@ -5,7 +5,7 @@ from distail.methods._registry import build_method
 from distail.methods.rldd import RLDD
 from distail.synthetic.recovery import Recovery
 from distail.synthetic.statistics import class_moments
-from tests.methods.taught import CHEAP_TEACHER, SHARP_TEACHER, assert_work_is_what_it_computes, quick
+from tests.methods.teaching import CHEAP_TEACHER, SHARP_TEACHER, assert_work_is_what_it_computes, quick
 from tests.methods.tiny import tiny_problem
 
 BN = {"architecture": "convnet2-w8-batch"}

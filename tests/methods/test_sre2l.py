@@ -5,7 +5,7 @@ from distail.errors import DistailError
 from distail.methods.sre2l import SRe2L
 from distail.synthetic.recovery import Recovery
 from distail.teachers.spec import TeacherSpec
-from tests.methods.taught import CHEAP_TEACHER, SHARP_TEACHER, assert_work_is_what_it_computes, quick
+from tests.methods.teaching import CHEAP_TEACHER, SHARP_TEACHER, assert_work_is_what_it_computes, quick
 from tests.methods.tiny import tiny_problem
 
 BN = {"architecture": "convnet2-w8-batch"}
