@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from distail.data.augment_operations import APPLY, cut_out
@@ -53,6 +53,11 @@ class DSAParameters:
         count = max((len(tensor) for tensor in self.values.values()), default=1)
         return None if count == 1 else count
 
+    def __getitem__(self, images: slice | Int64[Tensor, " k"]) -> DSAParameters:
+        """What was drawn for some of the images."""
+        values = {name: tensor[images] for name, tensor in self.values.items()}
+        return DSAParameters(self.operation, self.image_shape, values)
+
 
 @dataclass(frozen=True)
 class DSA:
@@ -70,6 +75,8 @@ class DSA:
         scale: largest zoom; each axis is drawn uniformly from [1/scale, scale]. Paper 1.2.
         rotate: largest angle, in degrees either way. Paper 15.
         smallest_crop: smallest share of the area that `resized` enlarges; shares are uniform from there to 1.
+        stretch: how much wider than tall, or taller than wide, `resized` cuts at most, beside the image's own shape; 1
+            leaves shapes as they are.
 
     Raises:
         DistailError: an unknown operation, or a value outside its range.
@@ -87,6 +94,7 @@ class DSA:
     scale: float = 1.2
     rotate: float = 15.0
     smallest_crop: float = 0.08
+    stretch: float = 4 / 3
 
     def __post_init__(self) -> None:
         for name in self.operations:
@@ -198,7 +206,8 @@ class DSA:
         if operation == "rotate":
             return {"radians": uniform(-math.radians(self.rotate), math.radians(self.rotate))}
         assert operation == "resized", operation
-        return _rectangle(uniform(self.smallest_crop, 1.0), uniform(-1.0, 1.0), uniform(0.0, 1.0), uniform(0.0, 1.0))
+        area, stretch = uniform(self.smallest_crop, 1.0), uniform(-1.0, 1.0)
+        return _rectangle(area, stretch, uniform(0.0, 1.0), uniform(0.0, 1.0), math.log(self.stretch))
 
     def _cutout_sides(self, image_shape: tuple[int, int, int]) -> tuple[int, int]:
         _, height, width = image_shape
@@ -215,26 +224,24 @@ _RANGES = (
     ("scale", 1.0, math.inf),
     ("rotate", 0.0, 180.0),
     ("smallest_crop", 0.0, 1.0),
+    ("stretch", 1.0, math.inf),
 )
 
 
-_STRETCH = math.log(4 / 3)
-"""Largest logarithm, either way, of how much wider than tall `resized` cuts, beside the image's own shape."""
-
-
-def _rectangle(area: Tensor, stretch: Tensor, down: Tensor, right: Tensor) -> dict[str, Tensor]:
+def _rectangle(area: Tensor, stretch: Tensor, down: Tensor, right: Tensor, largest: float) -> dict[str, Tensor]:
     """A rectangle of this share of the image's area.
 
-    Where one of 4/3 would not fit, the stretch is drawn from those that do, so that the area stays uniform; torchvision
-    draws the area again, which makes large ones rarer.
+    Where the largest would not fit, the stretch is drawn from those that do, so that the area stays uniform;
+    torchvision draws the area again, which makes large ones rarer.
 
     Args:
         area: above 0, at most 1.
         stretch: uniform in -1..1; becomes the aspect ratio, whose logarithm is uniform.
         down, right: uniform in 0..1; become the place.
+        largest: logarithm of the largest aspect ratio.
     """
     area = area.clamp_min(torch.finfo(area.dtype).tiny)
-    ratio = (stretch * (-area.log()).clamp(0, _STRETCH)).exp()
+    ratio = (stretch * (-area.log()).clamp(0, largest)).exp()
     tall, wide = ((area / ratio).sqrt().clamp_max(1), (area * ratio).sqrt().clamp_max(1))
     return {"tall": tall, "wide": wide, "top": down * (1 - tall), "left": right * (1 - wide)}
 

@@ -18,11 +18,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from distail.data.augment import DSA, DSAParameters
 from distail.models import Network
 from distail.problem import Load, Problem, Work
 from distail.synthetic.layer_inputs import at_rest
 from distail.synthetic.mosaic import compose
-from distail.synthetic.views import Boxes, cut, draw_boxes
 
 _BATCH = 250
 """Crops that are judged at once."""
@@ -55,13 +55,18 @@ def confident_crops(
             of_class = problem.train.indices_of(label)
             picked = of_class[torch.randperm(len(of_class), generator=generator)[:max_images]]
             sources = picked.repeat_interleave(crops_per_image)
-            boxes = draw_boxes(len(sources), generator, smallest=smallest, similar=True, mirror=False)
+            boxes = boxes_from(smallest).sample(len(sources), problem.train.image_shape, generator)
             scores = _scores(problem, network, sources, boxes, label, factor).view(-1, crops_per_image)
             wanted = chosen_in_rounds(scores, problem.images_per_class * factor**2)
             pixels = compose(_cut(problem, sources[wanted], boxes[wanted]), factor)
             chosen.append(problem.preprocessing.apply(pixels))
             advance()
     return torch.cat(chosen)
+
+
+def boxes_from(smallest: float) -> DSA:
+    """Draws boxes of the image's form, of areas from this share of it on, and cuts them."""
+    return DSA("resized", smallest_crop=smallest, stretch=1.0)
 
 
 def chosen_in_rounds(scores: Float[Tensor, "n m"], count: int) -> Int64[Tensor, " k"]:
@@ -90,15 +95,15 @@ def crops_work(
     return Work(forward=int(crops * problem.relative_cost(architecture)), loads=(load,))
 
 
-def _cut(problem: Problem, sources: Int64[Tensor, " n"], boxes: Boxes) -> Float[Tensor, "n c h w"]:
+def _cut(problem: Problem, sources: Int64[Tensor, " n"], boxes: DSAParameters) -> Float[Tensor, "n c h w"]:
     """Pixels in 0..1 of the boxes, at full size, on the device."""
     pixels = problem.train.images[sources].to(problem.runtime.device).float() / 255
-    return cut(pixels, boxes)
+    return DSA("resized").apply(pixels, boxes)
 
 
 @torch.no_grad()
 def _scores(
-    problem: Problem, network: Network, sources: Int64[Tensor, " n"], boxes: Boxes, label: int, factor: int
+    problem: Problem, network: Network, sources: Int64[Tensor, " n"], boxes: DSAParameters, label: int, factor: int
 ) -> Float[Tensor, " n"]:
     """Cross-entropy of every box with the class."""
     found = []

@@ -328,5 +328,20 @@ def test_enlarging_never_looks_outside_the_image(seed, height, width, shared):
     assert found.max() <= batch.max() + 1e-4
 
 
+def test_shapes_may_stay_as_they_are():
+    drawn = DSA("resized", stretch=1.0).sample(50, SHAPE, generator()).values
+    assert torch.equal(drawn["tall"], drawn["wide"])
+    with pytest.raises(DistailError, match="stretch"):
+        DSA("resized", stretch=0.5)
+
+
+def test_a_draw_can_be_applied_to_some_of_its_images():
+    batch, picked = images(6), torch.tensor([4, 1])
+    for operation in DSA_OPERATIONS:
+        drawn = DSA(operation).sample(6, SHAPE, generator())
+        whole = DSA(operation).apply(batch, drawn)
+        assert torch.equal(DSA(operation).apply(batch[picked], drawn[picked]), whole[picked])
+
+
 def test_no_default_enlarges():
     assert "resized" not in DSA().operations

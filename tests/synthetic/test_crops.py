@@ -3,8 +3,7 @@ import torch
 
 from distail.data.preprocess import fit_preprocessing
 from distail.problem import Problem
-from distail.synthetic.crops import _alone, chosen_in_rounds, confident_crops, crops_work
-from distail.synthetic.views import cut, draw_boxes
+from distail.synthetic.crops import _alone, boxes_from, chosen_in_rounds, confident_crops, crops_work
 from tests.methods.tiny import CountedImages, tiny_images, tiny_problem
 from tests.reference.recovery import rounds
 
@@ -44,8 +43,10 @@ def test_chooses_the_crops_of_lowest_cross_entropy(kind):
         generator = problem.generator("crops", label)
         of_class = train.indices_of(label)
         picked = of_class[torch.randperm(len(of_class), generator=generator)]
-        boxes = draw_boxes(len(picked) * 3, generator, smallest=0.2, similar=True, mirror=False)
-        crops = cut(train.images[picked.repeat_interleave(3)].float() / 255, boxes)
+        cut = boxes_from(0.2)
+        boxes = cut.sample(len(picked) * 3, train.image_shape, generator)
+        assert torch.equal(boxes.values["tall"], boxes.values["wide"])
+        crops = cut.apply(train.images[picked.repeat_interleave(3)].float() / 255, boxes)
         inputs = problem.preprocessing.apply(crops)
         with torch.no_grad():
             scores = -network(inputs).log_softmax(1)[:, label]

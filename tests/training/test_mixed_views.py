@@ -1,10 +1,10 @@
 import pytest
 import torch
 
+from distail.data.augment_chain import DSAChain
 from distail.data.image_set import ImageSet
 from distail.data.preprocess import fit_preprocessing
-from distail.errors import DistailError
-from distail.training.mixed_views import Lessons, augmented, mixed_views
+from distail.training.mixed_views import Lessons, mixed_views
 from distail.training.training_set import RealTrainingSet
 from tests.methods.tiny import tiny_images
 
@@ -63,21 +63,11 @@ def lessons(images: ImageSet) -> Lessons:
 def test_a_batch_is_made_of_its_images_and_their_partners():
     images = tiny_images((4, 4, 4))
     first, partners = torch.tensor([0, 1, 2]), torch.tensor([5, 5, 7])
-    views = lessons(images).views(first, partners, "none", torch.Generator().manual_seed(0))
+    views = lessons(images).views(first, partners, DSAChain("none"), torch.Generator().manual_seed(0))
     pixels = images.images.float() / 255
     share = float(torch.rand((), generator=torch.Generator().manual_seed(0)))
     torch.testing.assert_close(views.whole, share * pixels[first] + (1 - share) * pixels[partners])
     labels = torch.nn.functional.one_hot(images.labels, 3).float()
     torch.testing.assert_close(views.targets, share * labels[first] + (1 - share) * labels[partners])
-    again = lessons(images).views(first, partners, "none", torch.Generator().manual_seed(0))
+    again = lessons(images).views(first, partners, DSAChain("none"), torch.Generator().manual_seed(0))
     assert torch.equal(views.part, again.part)
-
-
-def test_parts_of_an_augmentation_are_applied_in_turn():
-    images = torch.arange(2 * 3 * 8 * 8, dtype=torch.float32).view(2, 3, 8, 8)
-    moved = augmented(images, "crop+cutout", torch.Generator().manual_seed(0))
-    assert bool((moved == 0).flatten(1).float().mean(1).gt(0.2).all())  # cut out
-    assert not torch.equal(moved[moved != 0], images[moved != 0])  # and shifted
-    assert torch.equal(augmented(images, "none", torch.Generator()), images)
-    with pytest.raises(DistailError, match="Unknown augmentation 'blur'"):
-        augmented(images, "crop+blur", torch.Generator())
