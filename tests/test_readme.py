@@ -64,8 +64,8 @@ def test_files_named_in_the_run_folder_table_exist(tmp_path):
     distail.distill("digits", "random", images_per_class=1, architecture="convnet1-w8", out=tmp_path / "run")
     table = README.split("## What is in a run folder")[1].split("\n## ")[0]
     named = set(re.findall(r"`([a-z]+\.[a-z]+)`", table)) - {"evaluation.json", "checkpoint.safetensors"}
-    # A method that only draws logs no losses.
-    assert named - {"metrics.jsonl"} == {path.name for path in (tmp_path / "run").iterdir()}
+    # A method that only draws logs no losses and has no teacher.
+    assert named - {"metrics.jsonl", "teacher.safetensors"} == {path.name for path in (tmp_path / "run").iterdir()}
 
 
 def test_relative_links_lead_somewhere():

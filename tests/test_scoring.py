@@ -366,6 +366,8 @@ def test_one_call_uses_the_runs_teacher_and_recipe(taught):
         evaluate_in_one_call(taught, train_recipe={"optimiser": "adamw"}, **parts)
     with pytest.raises(DistailError, match="go together"):
         evaluate_in_one_call(load_distilled(taught), **parts)
+    with pytest.raises(DistailError, match="epochs=2, but train_recipe says 3"):
+        evaluate_in_one_call(taught, epochs=2, train_recipe={"epochs": 3}, **parts)
 
 
 def test_a_classroom_says_how_to_train(taught, run):

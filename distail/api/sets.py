@@ -10,6 +10,7 @@ from distail import pipeline, scoring
 from distail.config import parse_config
 from distail.data.image_set import ImageSet
 from distail.distilled import DistilledSet
+from distail.errors import DistailError
 from distail.evaluation.recipe import EvaluationRecipe
 from distail.evaluation.result import Evaluation
 from distail.groups.grouping import Grouping
@@ -122,6 +123,9 @@ def evaluate(
     Raises:
         DistailError: bad input of any kind; the message says what to do.
     """
+    training = dict(train_recipe or {})
+    if epochs is not None and training.setdefault("epochs", epochs) != epochs:
+        raise DistailError(f"epochs={epochs}, but train_recipe says {training['epochs']}. Leave one of them out.")
     recipe = parse_config(
         EvaluationRecipe,
         {
@@ -133,7 +137,7 @@ def evaluate(
             "full_epochs": full_epochs,
             "select": select,
             "two_stage": TwoStageRecipe() if two_stage is True else two_stage or None,
-            "train": {**(train_recipe or {}), **({} if epochs is None else {"epochs": epochs})},
+            "train": training,
         },
         "distail.evaluate",
     )
