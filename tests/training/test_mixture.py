@@ -12,6 +12,7 @@ from distail.training.loop import History
 from distail.training.mixed_views import Lessons, MixedViews
 from distail.training.mixture import Answers, MixtureLoss, TwoHeaded, mixture_pass, train_by_mixture
 from distail.training.recipe import TrainRecipe
+from distail.training.targets import Targets
 from distail.training.training_set import TensorTrainingSet
 from tests.methods import tiny  # noqa: F401  one thread
 from tests.reference import glmc as reference
@@ -108,7 +109,9 @@ def train(model: TwoHeaded, *, precision: Any = "fp32", **changes: Any) -> Histo
     recipe = TrainRecipe(
         **{"epochs": 3, "batch_size": 4, "learning_rate": 0.05, "schedule": "cosine", "augmentation": "crop", **changes}
     )
-    draw = Lessons(TensorTrainingSet(images, labels, 3), lambda epoch, generator: list(torch.arange(11).split(4)))
+    draw = Lessons(
+        TensorTrainingSet(images, Targets(labels), 3), lambda epoch, generator: list(torch.arange(11).split(4))
+    )
     runtime = Runtime("cpu", precision)
     return train_by_mixture(
         model, draw, MixtureLoss(WEIGHTS), recipe, seed=1, runtime=runtime, progress=SilentProgress(), title="training"
