@@ -1,7 +1,7 @@
 """How much memory a distillation will take: the one reckoning behind refusals, estimates and the table of recipes.
 
 Layer outputs of one image are counted by running two images through the network; what the passes keep of them was
-measured on the CPU (benchmarks/results/matching_speed.json). Good to a factor of about 1.5.
+measured on the CPU (benchmarks/results/matching_speed.json). Good to a factor of about 1.6.
 """
 
 from __future__ import annotations
