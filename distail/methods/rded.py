@@ -21,7 +21,7 @@ from distail.problem import Problem, Synthetic, Work
 from distail.synthetic.crops import confident_crops, crops_work
 from distail.synthetic.mosaic import require_divisible
 from distail.synthetic.relabel import ready, relabelled, relabelling_work
-from distail.teachers.spec import TeacherSpec
+from distail.teachers.spec import SRE2L_TEACHER, TeacherSpec
 from distail.teachers.teaching import teach
 from distail.teachers.work import teacher_architecture, teachers_work
 from distail.training.recipe import TrainRecipe
@@ -41,18 +41,7 @@ class RDED(Method):
     """Real images of each class that are looked at, chosen at random; all of them when null (paper: 300)."""
     smallest_crop: float = Field(default=0.08, gt=0, le=1)
     """Smallest share of an image's area that a box takes (paper: 0.08)."""
-    teacher: TeacherSpec = TeacherSpec(
-        train={
-            "epochs": 200,
-            "batch_size": 128,
-            "learning_rate": 0.1,
-            "momentum": 0.9,
-            "weight_decay": 5e-4,
-            "schedule": "cosine",
-            "warmup": 0.0,
-            "augmentation": "crop+flip",
-        }
-    )
+    teacher: TeacherSpec = SRE2L_TEACHER
     """The network that judges crops and labels them (paper: one with batch norm; its training is taken from SRe2L)."""
     students: TrainRecipe = TrainRecipe(
         epochs=300,

@@ -34,7 +34,7 @@ from distail.synthetic.recovery import (
 )
 from distail.synthetic.relabel import ready, relabelled, relabelling_work
 from distail.synthetic.statistics import running_statistics
-from distail.teachers.spec import TeacherSpec
+from distail.teachers.spec import SRE2L_TEACHER, TeacherSpec
 from distail.teachers.teaching import teach
 from distail.teachers.work import teacher_architecture, teachers_work
 from distail.training.recipe import TrainRecipe
@@ -56,18 +56,7 @@ class SRe2L(RecoverySettings, Method):
     view: Literal["roll", "resized"] = "roll"
     """What the network sees of the images: rolled by an eighth of a side at most, or random boxes, enlarged, perhaps
     mirrored (CIFAR: roll; ImageNet: resized)."""
-    teacher: TeacherSpec = TeacherSpec(
-        train={
-            "epochs": 200,
-            "batch_size": 128,
-            "learning_rate": 0.1,
-            "momentum": 0.9,
-            "weight_decay": 5e-4,
-            "schedule": "cosine",
-            "warmup": 0.0,
-            "augmentation": "crop+flip",
-        }
-    )
+    teacher: TeacherSpec = SRE2L_TEACHER
     """The network that images are recovered from and labelled by (CIFAR: 200 epochs at 0.1)."""
     students: TrainRecipe = TrainRecipe(
         epochs=400,

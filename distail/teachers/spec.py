@@ -22,3 +22,18 @@ class TeacherSpec(Config):
     """What differs from how the baseline trains networks by default; keys of `TrainRecipe`."""
     seed: int = Field(default=0, ge=0)
     """Source of its randomness; apart from a run's seed, so that runs share teachers."""
+
+
+SRE2L_TEACHER = TeacherSpec(
+    train={
+        "epochs": 200,
+        "batch_size": 128,
+        "learning_rate": 0.1,
+        "momentum": 0.9,
+        "weight_decay": 5e-4,
+        "schedule": "cosine",
+        "warmup": 0.0,
+        "augmentation": "crop+flip",
+    }
+)
+"""Plain training, as SRe2L trains networks for CIFAR (arXiv:2306.13092, released code)."""

@@ -79,5 +79,5 @@ def test_a_teacher_of_other_classes_or_images(run, tmp_path):
 
 def test_the_run_itself_is_no_place_for_the_new_set(run, teacher):
     before = contents(run)
-    assert_clear_refusal(call("relabel", run, "--teacher", teacher, "--out", run), "--out")
+    assert_clear_refusal(call("relabel", run, "--teacher", teacher, "--out", run), "Choose another name")
     assert contents(run) == before
