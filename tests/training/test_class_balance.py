@@ -14,7 +14,15 @@ def test_every_class_comes_equally_often(counts, images_per_visit, seed):
     labels = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))]
     classes = tuple(torch.nonzero(labels == label).flatten() for label in range(len(counts)))
     order = class_aware_order(classes, images_per_visit, torch.Generator().manual_seed(seed))
-    assert complaints(order.tolist(), [images.tolist() for images in classes], images_per_visit) == []
+    visit = min(images_per_visit, max(counts))
+    assert complaints(order.tolist(), [images.tolist() for images in classes], visit) == []
+
+
+def test_no_class_is_passed_over_where_all_are_small():
+    """A visit of four images to classes of three would end the epoch before the last class's turn."""
+    classes = tuple(torch.arange(3) + 3 * label for label in range(4))
+    order = class_aware_order(classes, 4, torch.Generator().manual_seed(0))
+    assert sorted(order.tolist()) == list(range(12))
 
 
 def test_the_order_is_shuffled_and_the_generator_decides_it():
