@@ -38,6 +38,16 @@ PUBLISHED = {
 }
 """Accuracy, class std and group accuracy of tables 1 to 3; all of 1,000 images of the largest class, hard routing."""
 
+FINDINGS = """\
+- On the paper's images its claim holds in part. Two stages add 3.7 points to DC's set alone, and spread accuracy over
+  classes far better than a network on all images (12.1 against 31.6), but they do not beat that network's accuracy: 40.2
+  ± 0.5 against 40.5 ± 0.3. The paper has 40.4 against 37.6; ours for two stages agrees, and its network on all images
+  lies 2.9 points below ours, which learned from crops and mirrored images with a falling step size.
+- Soft and hard routing do not differ beyond their deviations.
+- The groups found are vehicles and animals. The group stage is right for 88% of the test images from all images, and for
+  81% from 100 distilled ones.
+- The set was made by 120 iterations of 8 rounds from real images, not by 1,000 of 10 from noise."""
+
 STAGES_NOTE = """\
 `a + b` is two stages: the group stage learned from a, the class stages from b; *soft* sums over groups, *hard* goes
 with the likelier group, as in the paper. Networks on all images learn for {group_epochs} epochs, those on distilled
@@ -60,30 +70,31 @@ def _two_stages(found: dict[str, Any]) -> str:
     by_head: dict[int, list[Any]] = {}
     for report in found.values():
         by_head.setdefault(report["class_counts"][0], []).append(report)
-    parts = ["## Two stages"]
+    if not found:
+        return ""
+    parts = ["## Two stages", FINDINGS]
     for head, reports in sorted(by_head.items()):
         images = reports[0]["train_images"]
         parts.append(f"### {head:,} images of the largest class, {images:,} in all")
         whole = reports[0]["rows"][0]
-        parts.append(_stages_table([whole], "full", reports[0]["grouping"]["group_of"], head))
+        parts.append(_stages_table([whole], "full", 2, head))
         for report in reports:
             parts += [f"**{_title(report)}**", _groups_line(report), _note(report)]
-            parts.append(_stages_table(report["rows"][1:], report["method"], report["grouping"]["group_of"], head))
+            parts.append(_stages_table(report["rows"][1:], report["method"], _num_groups(report), head))
         parts += ["#### Accuracy of each class", _classes(reports)]
     return "\n\n".join(parts)
 
 
 def _title(report: dict[str, Any]) -> str:
-    groups = max(report["grouping"]["group_of"]) + 1
-    return f"{report['method']}, {report['images']} images, {groups} groups"
+    return f"{report['method']}, {report['images']} images, {_num_groups(report)} groups"
+
+
+def _num_groups(report: dict[str, Any]) -> int:
+    return len(report["grouping"]["groups"])
 
 
 def _groups_line(report: dict[str, Any]) -> str:
-    grouping = report["grouping"]
-    members: dict[int, list[str]] = {}
-    for name, group in zip(report["class_names"], grouping["group_of"], strict=True):
-        members.setdefault(group, []).append(name)
-    return "Groups: " + "; ".join(", ".join(own) for own in members.values()) + "."
+    return "Groups: " + "; ".join(", ".join(own) for own in report["grouping"]["groups"]) + "."
 
 
 def _note(report: dict[str, Any]) -> str:
@@ -93,9 +104,9 @@ def _note(report: dict[str, Any]) -> str:
     )
 
 
-def _stages_table(rows: list[dict[str, Any]], method: str, group_of: list[int], head: int) -> str:
+def _stages_table(rows: list[dict[str, Any]], method: str, num_groups: int, head: int) -> str:
     """Rows of one set, with the published ones where there are two groups and the paper's images."""
-    comparable = head == 1000 and max(group_of) == 1
+    comparable = head == 1000 and num_groups == 2
     lines = []
     for row in rows:
         name = _named(row["row"], method)
@@ -124,7 +135,7 @@ def _classes(reports: list[dict[str, Any]]) -> str:
     names = reports[0]["class_names"]
     columns = [("full", reports[0]["rows"][0])]
     for report in reports:
-        if max(report["grouping"]["group_of"]) != 1:
+        if _num_groups(report) != 2:
             continue
         wanted = ("distilled", "full + distilled, soft", "full + distilled, hard")
         columns += [(_named(row["row"], report["method"]), row) for row in report["rows"] if row["row"] in wanted]
