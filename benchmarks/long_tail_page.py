@@ -40,12 +40,12 @@ PUBLISHED = {
 
 FINDINGS = """\
 - On the paper's images its claim holds in part. Two stages add 3.7 points to DC's set alone, and spread accuracy over
-  classes far better than a network on all images (12.1 against 31.6), but they do not beat that network's accuracy: 40.2
-  ± 0.5 against 40.5 ± 0.3. The paper has 40.4 against 37.6; ours for two stages agrees, and its network on all images
-  lies 2.9 points below ours, which learned from crops and mirrored images with a falling step size.
+  classes far better than a network on all images (12.1 against 31.6), but they do not beat that network's accuracy:
+  40.2 ± 0.5 against 40.5 ± 0.3. The paper has 40.4 against 37.6; ours for two stages agrees, and its network on all
+  images lies 2.9 points below ours, which learned from crops and mirrored images with a falling step size.
 - Soft and hard routing do not differ beyond their deviations.
-- The groups found are vehicles and animals. The group stage is right for 88% of the test images from all images, and for
-  81% from 100 distilled ones.
+- The groups found are vehicles and animals. The group stage is right for 88% of the test images from all images, and
+  for 81% from 100 distilled ones.
 - The set was made by 120 iterations of 8 rounds from real images, not by 1,000 of 10 from noise."""
 
 STAGES_NOTE = """\
