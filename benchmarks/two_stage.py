@@ -169,7 +169,7 @@ def _write(
             "epochs": arguments.epochs,
             "group_epochs": arguments.group_epochs,
             "selection": "last epoch",
-            "grouping": facts["grouping"],
+            "grouping": _without_place(facts["grouping"]),
             "rows": rows,
             "class_names": list(train.class_names),
             "class_counts": list(train.class_counts),
@@ -179,6 +179,12 @@ def _write(
             **{key: facts[key] for key in ("versions", "hardware", "precision", "threads", "written")},
         },
     )
+
+
+def _without_place(grouping: dict[str, Any]) -> dict[str, Any]:
+    """The grouping as JSON, without where the images lie on this machine; their hash says which they are."""
+    provenance = {name: fact for name, fact in grouping["provenance"].items() if name != "origin"}
+    return {**grouping, "provenance": provenance}
 
 
 def _stages(text: str) -> tuple[str, str]:
