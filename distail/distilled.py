@@ -14,6 +14,7 @@ from torch.utils.data import Dataset, TensorDataset
 
 from distail.artifact import TensorFile, read_tensors, write_tensors
 from distail.config import parse_config
+from distail.data.labelled_views import LabelledViews
 from distail.data.preprocess import Preprocessing
 from distail.errors import DistailError
 from distail.synthetic.mosaic import decode_preprocessed
@@ -22,6 +23,7 @@ from distail.training.recipe import TrainRecipe
 KIND = "distilled set"
 FILE_NAME = "distilled.safetensors"
 _PREPROCESSING = "preprocessing."
+_VIEWS = "views."
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class StoredBytes:
 
     Attributes:
         images: the synthetic images.
-        labels: hard and soft labels.
+        labels: hard and soft labels, and labelled views.
         preprocessing: what turns raw images into the space of the synthetic ones.
         teacher: weights needed to label views while training; 0 unless the protocol asks a teacher.
     """
@@ -63,10 +65,11 @@ class DistilledSet:
         training_fingerprints: `ImageSet.fingerprints` of the real images it was made from, so that scoring can tell
             test images among them; None where they are not known.
         training: how students are to be trained on it; the common way when None.
+        views: of the images, with soft labels of their own, from which students then learn; or None.
 
     Raises:
         DistailError: shapes disagree, a label is out of range, a value is not finite, the learning rate is not
-            positive, or the images are no such mosaics.
+            positive, the images are no such mosaics, or mosaics have views.
     """
 
     images: Float[Tensor, "n c h w"]
@@ -79,6 +82,7 @@ class DistilledSet:
     training_fingerprints: Int64[Tensor, " m"] | None = None
     mosaic: int = 1
     training: TrainRecipe | None = None
+    views: LabelledViews | None = None
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.labels) or len(self.images) == 0:
@@ -100,6 +104,7 @@ class DistilledSet:
                 f"Soft labels have shape {tuple(self.soft_labels.shape)} instead of "
                 f"{(len(self.labels), self.num_classes)}."
             )
+        self._require_own_views()
         rate = self.learning_rate
         if rate is not None and not (math.isfinite(rate) and rate > 0):
             raise DistailError(f"The set's learning rate is {rate}, but must be positive and finite; distil again.")
@@ -108,6 +113,17 @@ class DistilledSet:
                 raise DistailError(
                     f"The distilled {name} hold NaN or infinite values; distil again with smaller steps."
                 )
+
+    def _require_own_views(self) -> None:
+        if self.views is None:
+            return
+        if (len(self.views), self.views.logits.shape[2]) != (len(self.labels), self.num_classes):
+            raise DistailError(
+                f"The labelled views are of {len(self.views)} images and {self.views.logits.shape[2]} classes, the set "
+                f"has {len(self.labels)} and {self.num_classes}."
+            )
+        if self.mosaic > 1:
+            raise DistailError("Views of mosaics are not known: their cells are images of their own.")
 
     def __repr__(self) -> str:
         soft = "hard" if self.soft_labels is None else "soft"
@@ -169,8 +185,8 @@ class DistilledSet:
 
     def stored_bytes(self) -> StoredBytes:
         """Bytes of images, labels and preprocessing; mosaics count as they are stored."""
-        labels = self.labels.nbytes + (0 if self.soft_labels is None else self.soft_labels.nbytes)
-        return StoredBytes(self.images.nbytes, labels, self.preprocessing.num_bytes)
+        soft = sum(0 if labels is None else labels.nbytes for labels in (self.soft_labels, self.views))
+        return StoredBytes(self.images.nbytes, self.labels.nbytes + soft, self.preprocessing.num_bytes)
 
     def with_pixels(self, pixels: UInt8[Tensor, "n c h w"]) -> DistilledSet:
         """The same set, mosaics decoded, with its images replaced by these raw ones, preprocessed; what an export
@@ -184,6 +200,8 @@ class DistilledSet:
             tensors["soft_labels"] = self.soft_labels
         if self.training_fingerprints is not None:
             tensors["training_fingerprints"] = self.training_fingerprints
+        if self.views is not None:
+            tensors |= {_VIEWS + name: value for name, value in self.views.to_tensors().items()}
         tensors |= {_PREPROCESSING + name: value for name, value in self.preprocessing.to_tensors().items()}
         header = {
             "class_names": list(self.class_names),
@@ -212,24 +230,26 @@ def load_distilled(path: str | Path) -> DistilledSet:
             )
     content = read_tensors(file, KIND)
     tensors, header = content.tensors, content.header
-    parts = {
-        name.removeprefix(_PREPROCESSING): value for name, value in tensors.items() if name.startswith(_PREPROCESSING)
-    }
     try:
         return DistilledSet(
             images=tensors["images"],
             labels=tensors["labels"],
             class_names=tuple(header["class_names"]),
-            preprocessing=Preprocessing.from_parts(header["preprocessing"], parts),
+            preprocessing=Preprocessing.from_parts(header["preprocessing"], _under(_PREPROCESSING, tensors)),
             soft_labels=tensors.get("soft_labels"),
             learning_rate=header["learning_rate"],
             provenance=header["provenance"],
             training_fingerprints=tensors.get("training_fingerprints"),
             mosaic=_mosaic(header.get("mosaic", 1), file),
             training=_training(header.get("training"), file),
+            views=LabelledViews.from_tensors(_under(_VIEWS, tensors)),
         )
     except KeyError as error:
         raise DistailError(f"{file} lacks {error}; it is not a whole distilled set. Make it again.") from None
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _mosaic(found: object, file: Path) -> int:

@@ -200,6 +200,7 @@ def _assemble(problem: Problem, synthetic: Synthetic, provenance: dict[str, Any]
         training_fingerprints=problem.train.fingerprints.unique(),
         mosaic=synthetic.mosaic,
         training=synthetic.training,
+        views=synthetic.views,
     )
 
 

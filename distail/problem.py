@@ -13,6 +13,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from distail.data.image_set import ImageSet
+from distail.data.labelled_views import LabelledViews
 from distail.data.preprocess import Preprocessing
 from distail.errors import DistailError
 from distail.experts.bank import ExpertBank
@@ -60,6 +61,7 @@ class Synthetic:
         mosaic: cells a side; above 1, networks learn from the cells of an image, each enlarged to full size.
         teacher: the network that labels views under the label protocol 'teacher', or None where the method has none.
         training: how students are to be trained on the set; the user's recipe, or the common one, when None.
+        views: labelled views of the images, or None.
     """
 
     images: Float[Tensor, "n c h w"]
@@ -70,6 +72,7 @@ class Synthetic:
     mosaic: int = 1
     teacher: SavedNetwork | None = None
     training: TrainRecipe | None = None
+    views: LabelledViews | None = None
 
 
 @dataclass(frozen=True, eq=False)

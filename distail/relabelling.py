@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,9 @@ from torch import Tensor
 
 from distail.artifact import require_free, tensors_digest
 from distail.data.image_set import IN_MEMORY, ImageSet, require_same_classes
+from distail.data.labelled_views import LabelledViews
 from distail.data.long_tail import make_long_tailed
+from distail.data.preprocess import Preprocessing
 from distail.distilled import DistilledSet, load_distilled
 from distail.errors import DistailError
 from distail.learn.adsa import Confidence, confidence, fair_logits, fair_tau
@@ -25,6 +28,8 @@ from distail.report.picture import image_grid
 from distail.run_folder import RunFolder
 from distail.runtime import DeviceName, Runtime, resolve_runtime
 from distail.scoring import TrainingSource, is_distilled
+from distail.seeding import torch_generator
+from distail.training.recipe import TrainRecipe
 
 _BATCH = 256
 """Images that a teacher labels at once."""
@@ -73,6 +78,7 @@ def relabel(
     target: DistilledSet | str | Path,
     *,
     teacher: SavedNetwork | str | Path | None = None,
+    views: int | None = None,
     adsa: bool = False,
     train: ImageSet | str | Path | None = None,
     imbalance: float | None = None,
@@ -82,32 +88,36 @@ def relabel(
 ) -> Relabelled:
     """Gives a set other soft labels. A teacher labels first, and ADSA corrects what is there then.
 
-    A teacher looks at each image once, as it is, in fp32; a mosaic gets the mean of the logits of its cells.
+    A teacher looks at each image once, as it is, in fp32; a mosaic gets the mean of the logits of its cells. Labelled
+    views that the set stores are labelled and corrected like the images.
 
     Args:
         target: a set, a run folder or a set's file; nothing of it is changed.
         teacher: whose logits become the labels, or its file.
+        views: of each image that are drawn anew for the teacher to label; 0 stores none, None leaves those there are.
         adsa: whether labels are corrected for the long tail of the training data.
         train: the training data, where the set does not say how many images of each class it was made from.
         imbalance: the long tail given to `train`.
         out: folder for the new set, a run folder as others; nothing is written when omitted.
 
     Raises:
-        DistailError: nothing is asked, labels are to be corrected where there are none, a teacher for other classes or
-            images, training data of other classes or not known, or `out` exists.
+        DistailError: nothing is asked, labels are to be corrected where there are none, views without a teacher or of
+            mosaics, a teacher for other classes or images, training data of other classes or not known, or `out`
+            exists.
     """
-    _require_sense(teacher is not None, adsa, train is not None, imbalance)
+    _require_sense(teacher is not None, adsa, train is not None, imbalance, views)
     if out is not None:
         require_free(Path(out))
     progress, runtime = progress or SilentProgress(), resolve_runtime(device, "fp32")
     distilled = target if isinstance(target, DistilledSet) else _opened(target)
     counts = _class_counts(distilled, train, imbalance, progress) if adsa else None
     network = load_network(teacher) if isinstance(teacher, str | Path) else teacher
-    found = relabelled(distilled, network, counts, runtime)
+    found = relabelled(distilled, network, counts, runtime, views)
     facts = {
         "from": IN_MEMORY if isinstance(target, DistilledSet) else str(target),
         "from_sha256": _digest(distilled),
         "teacher": None if network is None else _about(network, teacher),
+        "views": 0 if found.distilled.views is None else found.distilled.views.num_views,
         "adsa": None if counts is None else {"tau": found.tau, "class_counts": list(counts)},
         **environment(runtime),
     }
@@ -118,18 +128,24 @@ def relabel(
 
 
 def relabelled(
-    distilled: DistilledSet, teacher: SavedNetwork | None, class_counts: Sequence[int] | None, runtime: Runtime
+    distilled: DistilledSet,
+    teacher: SavedNetwork | None,
+    class_counts: Sequence[int] | None,
+    runtime: Runtime,
+    num_views: int | None = None,
 ) -> Relabelled:
     """The set with a teacher's labels, if one is given, made fair by ADSA, if class counts are; provenance as it was.
 
     Raises:
         DistailError: a teacher for other classes or images, or neither stored labels nor a teacher.
     """
-    logits, steps, tau = distilled.soft_labels, [], None
+    logits, views, tau = distilled.soft_labels, distilled.views, None
+    steps = []
     if logits is not None:
         steps.append(Labelled("stored", confidence(logits, distilled.labels)))
     if teacher is not None:
         logits = teacher_logits(distilled, teacher, runtime)
+        views = _views_by(teacher, distilled, num_views, runtime)
         steps.append(Labelled("teacher", confidence(logits, distilled.labels)))
     if logits is None:
         raise DistailError(
@@ -138,9 +154,10 @@ def relabelled(
         )
     if class_counts is not None:
         tau = fair_tau(logits, distilled.labels, class_counts)
-        logits = fair_logits(logits, class_counts, tau)
+        fair = partial(fair_logits, class_counts=class_counts, tau=tau)
+        logits, views = fair(logits), None if views is None else views.answering(fair)
         steps.append(Labelled("adsa", confidence(logits, distilled.labels)))
-    return Relabelled(replace(distilled, soft_labels=logits), tuple(steps), tau)
+    return Relabelled(replace(distilled, soft_labels=logits, views=views), tuple(steps), tau)
 
 
 def teacher_logits(distilled: DistilledSet, teacher: SavedNetwork, runtime: Runtime) -> Float[Tensor, "n k"]:
@@ -152,20 +169,54 @@ def teacher_logits(distilled: DistilledSet, teacher: SavedNetwork, runtime: Runt
     lessons = labelled_training_set(
         distilled, "teacher", runtime, teacher
     )  # the cells of mosaics, and what can be wrong
+    logits = _logits_of(lessons.images(torch.arange(len(lessons))), teacher, distilled.preprocessing, runtime)
+    return logits.view(len(distilled), distilled.mosaic**2, -1).mean(dim=1)
+
+
+def _logits_of(
+    images: Float[Tensor, "n c h w"], teacher: SavedNetwork, preprocessing: Preprocessing, runtime: Runtime
+) -> Float[Tensor, "n k"]:
+    """Of images in the set's preprocessing, on the CPU."""
     found = []
-    for indices in torch.arange(len(lessons)).split(_BATCH):
-        pixels = distilled.preprocessing.invert(lessons.images(indices))
+    for batch in images.split(_BATCH):
         with runtime.autocast():
-            found.append(batch_logits(teacher.network, teacher.preprocessing.apply(pixels)).float().cpu())
-    return torch.cat(found).view(len(distilled), distilled.mosaic**2, -1).mean(dim=1)
+            translated = teacher.preprocessing.apply(preprocessing.invert(batch))
+            found.append(batch_logits(teacher.network, translated).float().cpu())
+    return torch.cat(found)
 
 
-def _require_sense(teacher: bool, adsa: bool, train: bool, imbalance: float | None) -> None:
+def _views_by(
+    teacher: SavedNetwork, distilled: DistilledSet, num_views: int | None, runtime: Runtime
+) -> LabelledViews | None:
+    """The set's views, or as many new ones, with the teacher's labels.
+
+    Raises:
+        DistailError: views of mosaics are asked for.
+    """
+    images, before = distilled.images.to(runtime.device), distilled.views
+    answer = partial(_logits_of, teacher=teacher, preprocessing=distilled.preprocessing, runtime=runtime)
+    if num_views is None:
+        return None if before is None else before.answered_by(answer, images)
+    if num_views == 0:
+        return None
+    if distilled.mosaic > 1:
+        raise DistailError(f"The images are mosaics of {distilled.mosaic}x{distilled.mosaic}, which have no views.")
+    students = distilled.training or TrainRecipe()
+    generator = torch_generator(0, "labelled views")
+    return LabelledViews.drawn(images, num_views, students.smallest_crop, answer, generator)
+
+
+def _require_sense(teacher: bool, adsa: bool, train: bool, imbalance: float | None, views: int | None) -> None:
     """Refuses flags that ask for nothing, or mean nothing without each other."""
     if not teacher and not adsa:
         raise DistailError(
             "Nothing is to be done to the labels. Name a network that labels the images with --teacher FILE, or pass "
             "--adsa to correct the labels that are stored, or both."
+        )
+    if views is not None and (views < 0 or not teacher):
+        raise DistailError(
+            f"--views {views} asks for so many labelled views of each image: a whole number from 0, and a network that "
+            "labels them, named with --teacher FILE."
         )
     if train and not adsa:
         raise DistailError("--train names the data whose long tail --adsa corrects. Pass --adsa too, or leave it out.")
@@ -204,6 +255,8 @@ def _digest(distilled: DistilledSet) -> str:
     tensors = {"images": distilled.images, "labels": distilled.labels}
     if distilled.soft_labels is not None:
         tensors["soft_labels"] = distilled.soft_labels
+    if distilled.views is not None:
+        tensors |= distilled.views.to_tensors()
     return tensors_digest({name: tensor.cpu() for name, tensor in tensors.items()}, f"mosaics of {distilled.mosaic}")
 
 

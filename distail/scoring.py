@@ -75,6 +75,7 @@ def open_set(target: str | Path, like: str | Path | None = None) -> DistilledSet
         images=original.preprocessing.apply(images.images),
         labels=images.labels,
         soft_labels=None,
+        views=None,
         mosaic=1,  # exports hold the cells of mosaics as images
         provenance={**original.provenance, "exported_to": str(target)},
     )

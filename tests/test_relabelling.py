@@ -182,3 +182,49 @@ def test_a_class_without_images(teacher):
     made = relabel(smaller, teacher=teacher, adsa=True)
     assert made.steps[-1].to_json()["confidence"][2] is None
     assert len(NAMES) == len(made.steps[-1].confidence.by_class)
+
+
+def test_a_teacher_labels_views_one_by_one(teacher):
+    made = relabel(known(), teacher=teacher, views=5).distilled
+    assert made.views is not None
+    assert made.views.logits.shape == (6, 5, 3)
+    assert made.provenance["relabelled"]["views"] == 5
+    for number in (0, 4):
+        seen = made.views.seen(made.images, torch.full((6,), number))
+        pixels = made.preprocessing.invert(seen)
+        with torch.no_grad():
+            expected = teacher.network(teacher.preprocessing.apply(pixels))
+        torch.testing.assert_close(made.views.answers(torch.full((6,), number)), expected, rtol=1e-2, atol=1e-2)
+
+
+def test_views_are_kept_and_labelled_anew_or_dropped(teacher):
+    first = relabel(known(), teacher=teacher, views=3).distilled
+    other = build_baseline("cross_entropy", {}).fit(tiny_task(TRAIN, epochs=1)).saved
+    again = relabel(first, teacher=other).distilled
+    assert again.views is not None
+    assert first.views is not None
+    assert torch.equal(again.views.boxes, first.views.boxes)
+    assert not torch.equal(again.views.logits, first.views.logits)
+    assert relabel(first, teacher=other, views=0).distilled.views is None
+
+
+def test_labels_of_views_are_corrected_by_the_same_number(teacher):
+    first = relabel(known(), teacher=teacher, views=3)
+    fair = relabel(first.distilled, adsa=True)
+    assert first.distilled.views is not None
+    assert fair.distilled.views is not None
+    assert fair.tau is not None
+    expected = fair_logits(first.distilled.views.logits.flatten(0, 1).float(), COUNTS, fair.tau).view(6, 3, 3)
+    torch.testing.assert_close(fair.distilled.views.logits.float(), expected, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize(("views", "named"), [(-1, True), (5, False)])
+def test_views_need_a_number_and_a_teacher(teacher, views, named):
+    with pytest.raises(DistailError, match="--views"):
+        relabel(known(soft_labels=soft()), teacher=teacher if named else None, adsa=True, views=views)
+
+
+def test_mosaics_have_no_views(teacher):
+    cells = known().preprocessing.apply(images_of((8, 8, 8), seed=3).images)
+    with pytest.raises(DistailError, match="mosaics of 2x2"):
+        relabel(known(images=compose(cells, 2), mosaic=2), teacher=teacher, views=5)

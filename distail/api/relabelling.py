@@ -16,6 +16,7 @@ def relabel(
     target: DistilledSet | str | Path,
     *,
     teacher: SavedNetwork | str | Path | None = None,
+    views: int | None = None,
     adsa: bool = False,
     train: ImageSet | str | Path | None = None,
     imbalance: float | None = None,
@@ -30,6 +31,8 @@ def relabel(
     Args:
         target: a set, a run folder or a set's file; nothing of it is changed.
         teacher: a network, or its file, whose logits become the labels; a mosaic gets the mean over its cells.
+        views: of each image that are drawn anew for the teacher to label, and from which students then learn; 0 stores
+            none, None labels the views that the set has.
         adsa: whether labels are corrected by one number, so that classes are equally certain.
         train: the long-tailed images, where the set does not say how many of each class it was made from.
         imbalance: the long tail given to `train`.
@@ -41,6 +44,7 @@ def relabel(
     return relabelling.relabel(
         target,
         teacher=teacher,
+        views=views,
         adsa=adsa,
         train=train,
         imbalance=imbalance,

@@ -14,6 +14,7 @@ def relabel(
     *,
     out: Path,
     teacher: Path | None = None,
+    views: int | None = None,
     adsa: bool = False,
     train: str | None = None,
     imbalance: float | None = None,
@@ -32,6 +33,9 @@ def relabel(
         Folder for the new set; must not exist.
     teacher
         File of a network whose logits become the labels, made by `distail train` or `distail baseline --save`.
+    views
+        Random views of each image (boxes, enlarged, mirrored or not) that the teacher labels one by one and the set
+        stores; 0 stores none. When omitted, the views that the set has are labelled anew.
     adsa
         Correct the labels by one number, so that classes are equally certain.
     train
@@ -47,6 +51,7 @@ def relabel(
     made = make(
         target,
         teacher=teacher,
+        views=views,
         adsa=adsa,
         train=train,
         imbalance=imbalance,

@@ -57,13 +57,14 @@ class Stage:
         """
         answers = self.answers(distilled.labels)
         kept = answers >= 0
-        soft = distilled.soft_labels
+        soft, views = distilled.soft_labels, distilled.views
         return replace(
             distilled,
             images=distilled.images[kept],
             labels=answers[kept],
             class_names=self.names,
             soft_labels=None if soft is None else self.logits(soft[kept]),
+            views=None if views is None else views.of_images(kept).answering(self.logits),
         )
 
     def of_images(self, images: ImageSet) -> ImageSet | None:

@@ -1,5 +1,7 @@
 """The three label protocols: hard labels, soft labels stored in the set, or a teacher in the loop.
 
+Soft labels that are stored are those of views where a set has labelled views, else those of its images.
+
 Numbers under different protocols are never comparable, so the protocol is named beside every one of them.
 """
 
@@ -19,6 +21,7 @@ from distail.data.mixing import Mixture
 from distail.data.preprocess import Preprocessing
 from distail.distilled import DistilledSet
 from distail.errors import DistailError
+from distail.learn.labelled_views import ViewTrainingSet
 from distail.models.architecture import architecture_source
 from distail.models.saved import SavedNetwork
 from distail.runtime import Runtime
@@ -69,6 +72,10 @@ class TeacherTrainingSet:
             hard = hard.mixed(mixture, self.num_classes)
         return Targets(hard.labels, self.asked(logits) if self.asked else logits)
 
+    def of_epoch(self, epoch: int) -> TeacherTrainingSet:
+        """Itself: every pass sees the same images."""
+        return self
+
     def digest(self) -> str | None:
         """SHA-256 of images, labels, preprocessing and teacher; None where another question than its own is asked."""
         if self.asked is not None:
@@ -85,7 +92,8 @@ class TeacherTrainingSet:
 
 def effective_protocol(distilled: DistilledSet, labels: LabelProtocol) -> LabelProtocol:
     """The protocol that a request amounts to: 'static' on a set without soft labels is 'hard'."""
-    return "hard" if labels == "static" and distilled.soft_labels is None else labels
+    stores_none = distilled.soft_labels is None and distilled.views is None
+    return "hard" if labels == "static" and stores_none else labels
 
 
 def own_training(distilled: DistilledSet, labels: LabelProtocol) -> TrainRecipe:
@@ -124,6 +132,8 @@ def labelled_training_set(
             )
         teacher.network.to(runtime.device).eval()
         return TeacherTrainingSet(images, hard, teacher, distilled.preprocessing, distilled.num_classes, runtime)
+    if distilled.views is not None and labels == "static":
+        return ViewTrainingSet(images, hard, distilled.views)
     targets = Targets(hard)
     if distilled.soft_labels is not None and labels == "static":
         targets = Targets(hard, distilled.soft_labels.to(runtime.device))

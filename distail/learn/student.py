@@ -10,6 +10,7 @@ from distail.data.image_set import ImageSet
 from distail.data.preprocess import Preprocessing
 from distail.distilled import DistilledSet
 from distail.learn.kept import KeptNetworks, training_key
+from distail.learn.labelled_views import ViewTrainingSet
 from distail.learn.labels import labelled_training_set, own_training
 from distail.models import build_network
 from distail.models.saved import SavedNetwork
@@ -82,7 +83,9 @@ def train_student(
     provenance: dict[str, Any] | None = None,
     kept: KeptNetworks | None = None,
 ) -> Student:
-    """Trains a new network; a learning rate learned with the set replaces the recipe's.
+    """Trains a new network.
+
+    A learning rate learned with the set replaces the recipe's, and labelled views its augmentation.
 
     Args:
         kept: where the network is taken from if it is there, and kept if not. A technique or a selection of one's own
@@ -93,6 +96,8 @@ def train_student(
     """
     if classroom.learning_rate is not None:
         recipe = recipe.model_copy(update={"learning_rate": classroom.learning_rate})
+    if isinstance(classroom.data, ViewTrainingSet):
+        recipe = recipe.model_copy(update={"augmentation": "none"})
     shape = classroom.data.image_shape
     plain = technique is PLAIN and selection is None
     key = training_key(classroom.data, architecture, recipe, seed, runtime) if kept and plain else None

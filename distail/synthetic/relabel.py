@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from distail.data.labelled_views import LabelledViews
 from distail.models import Network
 from distail.models.saved import SavedNetwork, batch_logits
 from distail.problem import Load, Problem, Synthetic, Work
@@ -21,7 +22,11 @@ _BATCH = 256
 
 
 def relabelled(
-    problem: Problem, images: Float[Tensor, "n c h w"], teacher: SavedNetwork, students: TrainRecipe
+    problem: Problem,
+    images: Float[Tensor, "n c h w"],
+    teacher: SavedNetwork,
+    students: TrainRecipe,
+    num_views: int = 0,
 ) -> Synthetic:
     """The set of these images: the teacher's logits as soft labels, in fp32, the teacher, and how students train.
 
@@ -29,20 +34,29 @@ def relabelled(
         problem: how many classes and images there are.
         images: class by class, on the device.
         teacher: on the device, behind the problem's own preprocessing.
-        students: how the method's paper trains them.
+        students: how they train; boxes of labelled views are as small as those that their augmentation cuts.
+        num_views: labelled views of each image; none when 0.
     """
+    views = None
     with at_rest(teacher.network):
-        logits = torch.cat([batch_logits(teacher.network, batch) for batch in images.split(_BATCH)])
+
+        def answer(seen: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
+            return torch.cat([batch_logits(teacher.network, batch) for batch in seen.split(_BATCH)]).float()
+
+        logits = answer(images).cpu()
+        if num_views:
+            generator = problem.generator("labelled views")
+            views = LabelledViews.drawn(images, num_views, students.smallest_crop, answer, generator)
     labels = class_major_labels(problem.num_classes, problem.images_per_class)
-    return Synthetic(images.cpu(), labels, soft_labels=logits.float().cpu(), teacher=teacher, training=students)
+    return Synthetic(images.cpu(), labels, soft_labels=logits, teacher=teacher, training=students, views=views)
 
 
-def relabelling_work(problem: Problem, architectures: Sequence[str]) -> Work:
-    """All images pass forward through each of the networks."""
+def relabelling_work(problem: Problem, architectures: Sequence[str], num_views: int = 0) -> Work:
+    """All images, and views of them, pass forward through each of the networks."""
     num_images = problem.num_classes * problem.images_per_class
     cost = sum(problem.relative_cost(architecture) for architecture in architectures)
     loads = (Load(min(num_images, _BATCH), "forward", architecture=architecture) for architecture in architectures)
-    return Work(forward=int(num_images * cost), loads=tuple(loads))
+    return Work(forward=int(num_images * (1 + num_views) * cost), loads=tuple(loads))
 
 
 def ready(problem: Problem, teacher: SavedNetwork) -> Network:

@@ -149,13 +149,15 @@ class _Lesson:
     augment: DSAChain
     loss: BatchLoss
 
-    def batch(self, indices: Int64[Tensor, " b"], generator: torch.Generator) -> tuple[Tensor, Targets]:
-        """Augmented and maybe mixed images, and what to answer to them."""
-        views = self.augment(self.data.images(indices), generator)
+    def batch(
+        self, data: TrainingSet, indices: Int64[Tensor, " b"], generator: torch.Generator
+    ) -> tuple[Tensor, Targets]:
+        """Augmented and maybe mixed images of the epoch's data, and what to answer to them."""
+        views = self.augment(data.images(indices), generator)
         if self.recipe.mixing == "none" or not _happens(self.recipe.mixing_probability, generator):
-            return views, self.data.targets(indices, views)
+            return views, data.targets(indices, views)
         mixed = _MIXING[self.recipe.mixing](views, generator)
-        return mixed.images, self.data.targets(indices, mixed.images, mixed.mixture)
+        return mixed.images, data.targets(indices, mixed.images, mixed.mixture)
 
 
 _MIXING: dict[str, Callable[[Tensor, torch.Generator], Mixed]] = {"cutmix": cutmix, "mixup": mixup}
@@ -176,15 +178,15 @@ def _train_epoch(
     technique: Technique,
 ) -> float:
     """One epoch; returns the mean loss."""
-    generator = torch_generator(seed, "epoch", epoch)
+    generator, data = torch_generator(seed, "epoch", epoch), lesson.data.of_epoch(epoch)
     if technique.batches:
         batches = technique.batches(epoch, generator)
     else:
-        batches = shuffled_batches(len(lesson.data), lesson.recipe.batch_size, generator)
+        batches = shuffled_batches(len(data), lesson.recipe.batch_size, generator)
     total = torch.zeros((), device=runtime.device)
     for step, indices in enumerate(batches):
         optimizer.param_groups[0]["lr"] = learning_rate(lesson.recipe, epoch, step, len(batches))
-        images, targets = lesson.batch(indices, generator)
+        images, targets = lesson.batch(data, indices, generator)
         loss, gradients = batch_gradients(network, images, targets, runtime, lesson.loss, epoch)
         for parameter, gradient in zip(network.parameters(), gradients, strict=True):
             parameter.grad = gradient if parameter.requires_grad else None

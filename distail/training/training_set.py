@@ -48,6 +48,9 @@ class TrainingSet(Protocol):
     def digest(self) -> str | None:
         """Equal exactly where images and targets are; None where that cannot be told."""
 
+    def of_epoch(self, epoch: int) -> TrainingSet:
+        """What one pass over the images sees: itself, unless images look different in every pass."""
+
 
 @dataclass(frozen=True, eq=False)
 class RealTrainingSet:
@@ -80,6 +83,10 @@ class RealTrainingSet:
         """The labels, mixed like the images; the views themselves do not matter."""
         own = Targets(self.data.labels[indices].to(self.device))
         return own if mixture is None else own.mixed(mixture, self.num_classes)
+
+    def of_epoch(self, epoch: int) -> RealTrainingSet:
+        """Itself: every pass sees the same images."""
+        return self
 
     def digest(self) -> str:
         """SHA-256 of images, labels and preprocessing."""
@@ -114,6 +121,10 @@ class TensorTrainingSet:
         """The stored targets, mixed like the images; the views themselves do not matter."""
         own = self.all_targets[indices.to(self.all_images.device)]
         return own if mixture is None else own.mixed(mixture, self.num_classes)
+
+    def of_epoch(self, epoch: int) -> TensorTrainingSet:
+        """Itself: every pass sees the same images."""
+        return self
 
     def digest(self) -> str | None:
         """SHA-256 of images and targets."""

@@ -1,0 +1,67 @@
+"""`ViewTrainingSet`: stored images as networks learn from them by labelled views, another view in every epoch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from distail.artifact import tensors_digest
+from distail.data.labelled_views import LabelledViews
+from distail.data.mixing import Mixture
+from distail.training.targets import Targets
+from distail.training.training_set import TensorTrainingSet
+
+
+@dataclass(frozen=True, eq=False)
+class ViewTrainingSet:
+    """Stored images, of which every epoch sees one view with its label, and as many epochs as there are views see all.
+
+    Attributes:
+        all_images: preprocessed, on the device.
+        all_labels: hard ones.
+        views: of the images.
+    """
+
+    all_images: Float[Tensor, "n c h w"]
+    all_labels: Int64[Tensor, " n"]
+    views: LabelledViews
+
+    @property
+    def num_classes(self) -> int:
+        """Width of the network's output."""
+        return self.views.logits.shape[2]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        _, channels, height, width = self.all_images.shape
+        return channels, height, width
+
+    def __len__(self) -> int:
+        return len(self.all_images)
+
+    def of_epoch(self, epoch: int) -> TensorTrainingSet:
+        """The epoch's view of each image; views are in random order as they were drawn, so they are taken in turn."""
+        numbers = torch.full((len(self),), epoch % self.views.num_views)
+        device = self.all_images.device
+        targets = Targets(self.all_labels, self.views.answers(numbers).to(device))
+        return TensorTrainingSet(self.views.seen(self.all_images, numbers), targets, self.num_classes)
+
+    def images(self, indices: Int64[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
+        """The first view."""
+        return self.of_epoch(0).images(indices)
+
+    def targets(
+        self, indices: Int64[Tensor, " b"], views: Float[Tensor, "b c h w"], mixture: Mixture | None = None
+    ) -> Targets:
+        """Labels of the first view, mixed like the images; how these look otherwise does not matter."""
+        return self.of_epoch(0).targets(indices, views, mixture)
+
+    def digest(self) -> str:
+        """SHA-256 of images, labels and views."""
+        tensors = {"images": self.all_images.cpu(), "labels": self.all_labels.cpu(), **self.views.to_tensors()}
+        return tensors_digest(tensors, json.dumps(["labelled views", self.num_classes]))

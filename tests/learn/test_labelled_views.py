@@ -1,0 +1,122 @@
+"""Learning from labelled views."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from distail.data.labelled_views import LabelledViews
+from distail.distilled import DistilledSet, load_distilled
+from distail.errors import DistailError
+from distail.groups.grouping import Grouping
+from distail.groups.stages import class_stages, group_stage
+from distail.learn.labelled_views import ViewTrainingSet
+from distail.learn.labels import effective_protocol, labelled_training_set
+from distail.learn.student import Classroom, train_student
+from distail.runtime import Runtime
+from distail.training.recipe import TrainRecipe
+from distail.training.training_set import TensorTrainingSet, TrainingSet
+from tests.evaluation.separable import ARCHITECTURE, make_set
+
+CPU = Runtime()
+ALL = torch.arange(6)
+
+
+def answer(images: torch.Tensor) -> torch.Tensor:
+    return images.flatten(1)[:, :3]
+
+
+def with_views(num_views: int = 3, **parts) -> DistilledSet:
+    whole = make_set(**parts)
+    generator = torch.Generator().manual_seed(3)
+    return replace(whole, views=LabelledViews.drawn(whole.images, num_views, 0.2, answer, generator))
+
+
+def views_of(whole: DistilledSet) -> LabelledViews:
+    assert whole.views is not None
+    return whole.views
+
+
+def test_static_labels_are_those_of_the_views():
+    whole = with_views()
+    data = labelled_training_set(whole, "static", CPU)
+    assert isinstance(data, ViewTrainingSet)
+    assert isinstance(data, TrainingSet)
+    assert (len(data), data.num_classes, data.image_shape) == (6, 3, whole.image_shape)
+    assert effective_protocol(whole, "static") == "static"
+
+
+def test_hard_labels_leave_views_alone():
+    data = labelled_training_set(with_views(), "hard", CPU)
+    assert isinstance(data, TensorTrainingSet)
+    assert not data.targets(ALL, data.images(ALL)).are_soft
+
+
+def test_epochs_take_turns_at_the_views():
+    whole = with_views()
+    data = labelled_training_set(whole, "static", CPU)
+    for epoch in range(7):
+        number = torch.full((6,), epoch % 3)
+        seen = data.of_epoch(epoch)
+        assert torch.equal(seen.images(ALL), views_of(whole).seen(whole.images, number))
+        targets = seen.targets(ALL, seen.images(ALL))
+        assert torch.equal(targets.logits, views_of(whole).answers(number))
+        assert torch.equal(targets.labels, whole.labels)
+    assert torch.equal(data.images(ALL), data.of_epoch(0).images(ALL))
+    assert torch.equal(data.targets(ALL, whole.images).logits, views_of(whole).answers(torch.zeros(6).long()))
+
+
+def test_students_augment_views_no_further():
+    whole = with_views()
+    room = Classroom.of_distilled(whole, "static", CPU)
+    recipe = TrainRecipe(epochs=3, batch_size=4, schedule="constant", loss="squared_error")
+    first = train_student(room, ARCHITECTURE, recipe, 0, CPU)
+    plain = train_student(room, ARCHITECTURE, recipe.model_copy(update={"augmentation": "none"}), 0, CPU)
+    assert first.history.losses == plain.history.losses
+    other = Classroom.of_distilled(with_views(2), "static", CPU)
+    assert train_student(other, ARCHITECTURE, recipe, 0, CPU).history.losses != first.history.losses
+
+
+def test_digests_tell_views_apart():
+    digests = [
+        labelled_training_set(one, "static", CPU).digest()
+        for one in (with_views(), with_views(2), replace(with_views(), images=with_views().images + 1))
+    ]
+    assert len(set(digests)) == 3
+    assert digests[0] == labelled_training_set(with_views(), "static", CPU).digest()
+
+
+def test_views_are_saved_with_the_set_and_counted(tmp_path):
+    whole = with_views()
+    whole.save(tmp_path / "set.safetensors")
+    again = load_distilled(tmp_path / "set.safetensors")
+    assert torch.equal(views_of(again).boxes, views_of(whole).boxes)
+    assert torch.equal(views_of(again).logits, views_of(whole).logits)
+    more = whole.stored_bytes().labels - make_set().stored_bytes().labels
+    assert more == views_of(whole).nbytes == 6 * 3 * (5 + 2 * 3)
+
+
+def test_views_of_other_images_or_classes_or_of_mosaics_are_refused():
+    whole = with_views()
+    with pytest.raises(DistailError, match="5 images and 3 classes"):
+        replace(whole, views=views_of(whole).of_images(torch.arange(5)))
+    with pytest.raises(DistailError, match="6 images and 2 classes"):
+        replace(whole, views=views_of(whole).answering(lambda logits: logits[:, :2]))
+    with pytest.raises(DistailError, match="mosaics"):
+        replace(whole, mosaic=2)
+
+
+def test_stages_learn_from_views_of_their_own_images():
+    whole = with_views()
+    grouping = Grouping(whole.class_names, (0, 1, 0))
+    between = group_stage(grouping)
+    of_groups = between.of_set(whole)
+    logits = views_of(whole).logits.float()
+    expected = torch.stack([logits[:, :, [0, 2]].logsumexp(2), logits[:, :, 1]], dim=2)
+    torch.testing.assert_close(views_of(of_groups).logits.float(), expected, rtol=1e-2, atol=1e-2)
+    inside = class_stages(grouping)[0]
+    assert inside is not None
+    own = whole.labels != 1
+    torch.testing.assert_close(
+        views_of(inside.of_set(whole)).logits.float(), logits[own][:, :, [0, 2]], rtol=1e-2, atol=1e-2
+    )
