@@ -34,7 +34,8 @@ def run_baseline(
         recipe: which baseline, and how.
         images: what `data` names, where it is in memory.
         test: held-out images; the test split of the source, or what `data` sets aside of it, when omitted.
-        networks: folder in which plainly trained networks are kept, for other baselines to begin with.
+        networks: folder in which trained networks are kept, also the plain ones that many baselines begin with; those
+            that are there are not trained again.
 
     Raises:
         DistailError: bad input of any kind; the message says what to do.

@@ -51,7 +51,8 @@ def baseline(
         epochs: passes over the images; the baseline's own number when omitted.
         train: what else differs from how the baseline trains networks, such as {"batch_size": 32}.
         save: file for the network of seed 0, which can serve as a teacher.
-        networks: folder in which plainly trained networks are kept, for other baselines to begin with.
+        networks: folder in which trained networks are kept, also the plain ones that many baselines begin with; those
+            that are there are not trained again.
         progress: how to report; silent when omitted.
         settings: hyper-parameters of the baseline, such as tau=1.
 

@@ -37,6 +37,7 @@ class Task:
         preprocessing_kind: fitted on `train`.
         given_preprocessing: taken as it is in the place of a fitted one.
         kept: where plainly trained networks are kept and taken from, so that baselines that begin with one share it.
+            Whole baselines are kept by `_fitting.fit`.
     """
 
     everything: ImageSet
@@ -84,6 +85,7 @@ class Fitted:
         chosen: settings that were chosen on validation images, by name.
         reused_seconds: that networks took to train which were taken from the kept ones.
         second_stage: how the classifier was trained afterwards, as JSON values; None where it was not.
+        seconds: that training took in all, now or when networks were kept; `_fitting.fit` measures it.
     """
 
     saved: SavedNetwork
@@ -92,6 +94,7 @@ class Fitted:
     chosen: dict[str, float] = field(default_factory=dict)
     reused_seconds: float = 0.0
     second_stage: dict[str, Any] | None = None
+    seconds: float = 0.0
 
 
 def with_validation(task: Task) -> Task:

@@ -73,7 +73,8 @@ def baseline(
     preprocessing
         Fitted on the training images and stored with the network.
     networks
-        Folder to keep plainly trained networks in, with which many methods begin; those there are not trained again.
+        Folder to keep trained networks in, also the plain ones with which many methods begin; those that are there are
+        not trained again.
     save
         File for the network of seed 0 (.safetensors), which `distail evaluate --teacher` takes.
     out

@@ -5,14 +5,14 @@ The test set is touched in one place, after training has ended. Settings are cho
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from distail.baselines._baseline import Baseline
+from distail.baselines._fitting import fit
 from distail.baselines._registry import build_baseline
-from distail.baselines._task import Fitted, Task, with_validation
+from distail.baselines._task import Fitted, Task
 from distail.data.image_set import ImageSet, require_same_classes
 from distail.distilled import StoredBytes
 from distail.errors import DistailError
@@ -38,7 +38,8 @@ class BaselineScoring:
         test: held-out images of the same classes.
         recipe: which baseline, and how.
         source_hash: content hash of what `train` was taken from, which the test data must not have.
-        kept: where plainly trained networks are kept and taken from; every network is trained when None.
+        kept: where networks are kept and taken from, whole ones and plainly trained ones that baselines begin with;
+            every network is trained when None.
     """
 
     train: ImageSet
@@ -77,11 +78,11 @@ class BaselineResult:
 
 
 def evaluate_baseline(scoring: BaselineScoring) -> BaselineResult:
-    """Trains and tests a network for each seed.
+    """Trains and tests a network for each seed, or takes it from the kept ones.
 
     Raises:
         DistailError: an unknown baseline, setting or network; a class with a single image where some must be held out
-            to choose a setting by; or training diverges.
+            to choose a setting by; training diverges; or a kept file is damaged.
     """
     recipe = scoring.recipe
     baseline = build_baseline(recipe.method, recipe.settings)
@@ -89,10 +90,8 @@ def evaluate_baseline(scoring: BaselineScoring) -> BaselineResult:
     check_architecture(recipe.architecture)
     fitted, students = [], []
     for seed in range(recipe.seeds):
-        begun = time.perf_counter()
-        fitted.append(baseline.fit(_task(scoring, baseline, how, seed)))
-        seconds = time.perf_counter() - begun + fitted[-1].reused_seconds
-        students.append(_score(scoring, fitted[-1], how, seed, seconds))
+        fitted.append(fit(recipe.method, baseline, _task(scoring, how, seed), scoring.kept))
+        students.append(_score(scoring, fitted[-1], how, seed))
         accuracy = students[-1].scores.balanced_accuracy
         scoring.progress.say(f"{recipe.method}, seed {seed}: balanced accuracy {accuracy:.1%}")
     evaluation = Evaluation(
@@ -103,11 +102,11 @@ def evaluate_baseline(scoring: BaselineScoring) -> BaselineResult:
         fairness={},
         provenance=_provenance(scoring, baseline, how, fitted),
     )
-    return BaselineResult(evaluation, tuple(_with_origin(scoring, one) for one in fitted))
+    return BaselineResult(evaluation, tuple(one.saved for one in fitted))
 
 
-def _task(scoring: BaselineScoring, baseline: Baseline, how: TrainRecipe, seed: int) -> Task:
-    task = Task(
+def _task(scoring: BaselineScoring, how: TrainRecipe, seed: int) -> Task:
+    return Task(
         everything=scoring.train,
         train=scoring.train,
         validation=None,
@@ -119,10 +118,9 @@ def _task(scoring: BaselineScoring, baseline: Baseline, how: TrainRecipe, seed: 
         progress=scoring.progress,
         kept=scoring.kept,
     )
-    return with_validation(task) if baseline.needs_validation else task
 
 
-def _score(scoring: BaselineScoring, fitted: Fitted, how: TrainRecipe, seed: int, seconds: float) -> StudentScore:
+def _score(scoring: BaselineScoring, fitted: Fitted, how: TrainRecipe, seed: int) -> StudentScore:
     with scoring.runtime.autocast():
         logits = fitted.saved.predict_logits(scoring.test.images).float().cpu()
     return StudentScore(
@@ -133,23 +131,10 @@ def _score(scoring: BaselineScoring, fitted: Fitted, how: TrainRecipe, seed: int
         num_images=fitted.num_images,
         epochs=how.num_epochs,
         kept_epoch=fitted.history.kept_epoch,
-        train_seconds=seconds,
+        train_seconds=fitted.seconds,
         scores=score_logits(logits, scoring.test.labels, scoring.train.class_counts),
         reused=fitted.reused_seconds > 0,
     )
-
-
-def _with_origin(scoring: BaselineScoring, fitted: Fitted) -> SavedNetwork:
-    """The network, which says where it comes from."""
-    saved = fitted.saved
-    origin = {
-        "trained on": scoring.train.origin,
-        "data_sha256": scoring.train.content_hash,
-        "baseline": scoring.recipe.method,
-        "settings": scoring.recipe.settings,
-        "chosen": fitted.chosen,
-    }
-    return replace(saved, provenance={**saved.provenance, **origin})
 
 
 def _provenance(scoring: BaselineScoring, baseline: Baseline, how: TrainRecipe, fitted: list[Fitted]) -> dict[str, Any]:

@@ -1,14 +1,15 @@
 """`KeptNetworks`: trained students on disk, so that an interrupted or a larger evaluation does not train them again.
 
 A student is kept where all that decides it can be named: the images and targets, the network, the recipe, the seed and
-the precision. What is trained by a technique of its own, or watched on validation images, is not kept.
+the precision. What is trained by a technique of its own, or watched on validation images, has no such name here; whole
+baselines, whose name and settings say it all, have one of their own (`baselines/_fitting.py`) and may share the folder.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from distail.errors import DistailError
 from distail.models.architecture import architecture_source
 from distail.models.saved import SavedNetwork, load_network, save_network
 from distail.provenance import environment
-from distail.runtime import Runtime
+from distail.runtime import Runtime, preferred_layout
 from distail.training.loop import History
 from distail.training.recipe import TrainRecipe
 from distail.training.training_set import TrainingSet
@@ -40,8 +41,11 @@ class KeptNetworks:
         """Whether there is a network of this key; its file is not read."""
         return self._path(key).exists()
 
-    def find(self, key: str) -> tuple[SavedNetwork, History, float] | None:
+    def find(self, key: str, runtime: Runtime) -> tuple[SavedNetwork, History, float] | None:
         """A network, how its training went, and the seconds that it took; None where there is none of this key.
+
+        The network is in evaluation mode, on the device and in the memory layout of training, so that its answers are
+        bit by bit those that it gave when it was kept.
 
         Raises:
             DistailError: its file is damaged.
@@ -52,24 +56,24 @@ class KeptNetworks:
         saved = load_network(path)
         try:
             facts = saved.provenance["training"]
-            return saved, History(**facts["history"]), float(facts["seconds"])
+            looks = [(epoch, score) for epoch, score in facts["history"]["validation"]]  # JSON made lists of them
+            history, seconds = History(**{**facts["history"], "validation": looks}), float(facts["seconds"])
         except (KeyError, TypeError, ValueError) as error:
-            raise DistailError(
-                f"{path} does not say how its network was trained ({error!r}). Remove it; it is trained again."
-            ) from None
+            raise self.unreadable(key, error) from None
+        saved.network.to(runtime.device, memory_format=preferred_layout(saved.network))  # type: ignore[call-overload]
+        origin = {name: fact for name, fact in saved.provenance.items() if name != "training"}
+        return replace(saved, provenance=origin), history, seconds
+
+    def unreadable(self, key: str, error: Exception) -> DistailError:
+        """What to raise where the file of this key lacks something that whoever kept it writes."""
+        return DistailError(
+            f"{self._path(key)} does not say how its network was trained ({error!r}). Remove it; it is trained again."
+        )
 
     def keep(self, key: str, saved: SavedNetwork, history: History, seconds: float, runtime: Runtime) -> None:
         """Writes a trained network, with how and where it was trained."""
         facts = {"history": asdict(history), "seconds": seconds, **environment(runtime)}
-        network = SavedNetwork(
-            saved.network,
-            saved.architecture,
-            saved.image_shape,
-            saved.class_names,
-            saved.preprocessing,
-            {**saved.provenance, "training": facts},
-        )
-        save_network(self._path(key), network)
+        save_network(self._path(key), replace(saved, provenance={**saved.provenance, "training": facts}))
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.safetensors"
@@ -80,9 +84,13 @@ def training_key(data: TrainingSet, architecture: str, recipe: TrainRecipe, seed
     digest = data.digest()
     if digest is None:
         return None
-    identity: dict[str, Any] = {
+    return hashed({"data": digest, **training_identity(architecture, recipe, seed, runtime)})
+
+
+def training_identity(architecture: str, recipe: TrainRecipe, seed: int, runtime: Runtime) -> dict[str, Any]:
+    """All that decides a plain training beside its data, as JSON values."""
+    return {
         "format": FORMAT,
-        "data": digest,
         "architecture": architecture,
         "architecture_sha256": architecture_source(architecture),
         "recipe": recipe.model_dump(mode="json"),
@@ -91,4 +99,8 @@ def training_key(data: TrainingSet, architecture: str, recipe: TrainRecipe, seed
         "precision": runtime.precision,
         "torch": torch.__version__,
     }
+
+
+def hashed(identity: dict[str, Any]) -> str:
+    """Sixteen hexadecimal digits that name a network by all that decides it."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]

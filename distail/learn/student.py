@@ -15,7 +15,7 @@ from distail.learn.labels import labelled_training_set, own_training
 from distail.models import build_network
 from distail.models.saved import SavedNetwork
 from distail.progress import Progress
-from distail.runtime import Runtime, preferred_layout
+from distail.runtime import Runtime
 from distail.seeding import derive_seed
 from distail.training.loop import History, Selection, train_network
 from distail.training.recipe import LabelProtocol, TrainRecipe
@@ -102,12 +102,11 @@ def train_student(
     plain = technique is PLAIN and selection is None
     key = training_key(classroom.data, architecture, recipe, seed, runtime) if kept and plain else None
     origin = {"recipe": recipe.model_dump(), "seed": seed, **(provenance or {})}
-    if kept and key and (found := kept.find(key)):
+    if kept and key and (found := kept.find(key, runtime)):
         saved, history, seconds = found
         saved = replace(
             saved, class_names=classroom.class_names, preprocessing=classroom.preprocessing, provenance=origin
         )
-        saved.network.to(runtime.device, memory_format=preferred_layout(saved.network))  # type: ignore[call-overload]
         return Student(saved, history, seconds, reused=True)
     begun = time.perf_counter()
     network = build_network(architecture, shape, classroom.data.num_classes, derive_seed(seed, "student"))

@@ -1,33 +1,25 @@
 """Networks trained on all the long-tailed images, kept beside a problem's experts and found again.
 
-A teacher is named by a hash of all that decides it. One whose training was interrupted is trained anew from its
-beginning: nothing is kept on the way.
+A teacher is kept like any whole baseline (`baselines/_fitting.py`). One whose training was interrupted is trained anew
+from its beginning: nothing is kept on the way.
 """
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
-from typing import Any
-
-import torch
 
 from distail.baselines._baseline import Baseline
+from distail.baselines._fitting import fit, fit_key
 from distail.baselines._registry import build_baseline
-from distail.baselines._task import Task, with_validation
+from distail.baselines._task import Task
 from distail.experts.bank import ExpertBank
-from distail.experts.ground import identity_key
 from distail.learn.kept import KeptNetworks
-from distail.models.architecture import architecture_source, check_architecture, with_batch_norm
+from distail.models.architecture import check_architecture, with_batch_norm
 from distail.models.saved import SavedNetwork
-from distail.plugins import source_hash
 from distail.problem import Load, Problem, Work
 from distail.teachers.spec import TeacherSpec
 from distail.training.recipe import TrainRecipe
-from distail.training.training_set import RealTrainingSet
 
-FORMAT = 1
-"""Raised whenever the same spec would give another network, so that old ones are never mistaken for new."""
 FOLDER = "teachers"
 """Where teachers lie in the folder of an expert bank."""
 _VECTORS = 3
@@ -50,17 +42,7 @@ def teach(problem: Problem, spec: TeacherSpec) -> SavedNetwork:
     plan = _Plan.of(problem, spec)
     with problem.expert_bank() as bank:
         bank.require_folder()
-        kept, key = _kept_in(bank), plan.key()
-        if found := kept.find(key):
-            saved = found[0]
-            saved.network.to(problem.runtime.device)
-            origin = {name: fact for name, fact in saved.provenance.items() if name != "training"}
-            return replace(saved, preprocessing=problem.preprocessing, provenance=origin)
-        begun = time.perf_counter()
-        fitted = plan.baseline.fit(plan.task())
-        saved = replace(fitted.saved, provenance={**fitted.saved.provenance, **plan.origin(), "chosen": fitted.chosen})
-        kept.keep(key, saved, fitted.history, time.perf_counter() - begun, problem.runtime)
-        return saved
+        return fit(spec.baseline, plan.baseline, plan.task(), _kept_in(bank)).saved
 
 
 def teaching_work(problem: Problem, spec: TeacherSpec) -> Work:
@@ -100,9 +82,9 @@ class _Plan:
         return _Plan(problem, spec, baseline, baseline.recipe_with(spec.train), architecture)
 
     def task(self) -> Task:
-        """What the baseline gets to see."""
+        """What the baseline gets to see, with nothing held out yet."""
         problem = self.problem
-        task = Task(
+        return Task(
             everything=problem.train,
             train=problem.train,
             validation=None,
@@ -113,32 +95,7 @@ class _Plan:
             progress=problem.progress,
             given_preprocessing=problem.preprocessing,
         )
-        return with_validation(task) if self.baseline.needs_validation else task
 
     def key(self) -> str:
-        """A hash of all that decides the network."""
-        runtime = self.problem.runtime
-        identity: dict[str, Any] = {
-            "format": FORMAT,
-            "data": RealTrainingSet(self.problem.train, self.problem.preprocessing).digest(),
-            "architecture": self.architecture,
-            "architecture_sha256": architecture_source(self.architecture),
-            "baseline": self.spec.baseline,
-            "baseline_sha256": source_hash(self.spec.baseline),
-            "settings": self.baseline.model_dump(mode="json"),
-            "recipe": self.recipe.model_dump(mode="json"),
-            "seed": self.spec.seed,
-            "device": runtime.device,
-            "precision": runtime.precision,
-            "torch": torch.__version__,
-        }
-        return identity_key(identity)
-
-    def origin(self) -> dict[str, Any]:
-        """Where the network comes from, for its provenance."""
-        return {
-            "trained on": self.problem.train.origin,
-            "data_sha256": self.problem.train.content_hash,
-            "baseline": self.spec.baseline,
-            "settings": self.baseline.model_dump(mode="json"),
-        }
+        """What the network is kept under."""
+        return fit_key(self.spec.baseline, self.baseline, self.task())

@@ -12,6 +12,7 @@ from distail.evaluation.baseline import BaselineResult, BaselineScoring, evaluat
 from distail.evaluation.protocol import Scoring, evaluate
 from distail.evaluation.recipe import BaselineRecipe
 from distail.evaluation.result import load_evaluation
+from distail.learn.kept import KeptNetworks
 from tests.evaluation.separable import ARCHITECTURE, TEST, TRAIN, Said, images_of, make_set, quick
 
 FAST = {"epochs": 4, "learning_rate": 0.05, "batch_size": 16, "augmentation": "none"}
@@ -68,6 +69,28 @@ def test_same_seeds_same_scores():
     first, second = run().evaluation.students, run().evaluation.students
     assert [replace(s, train_seconds=0.0) for s in first] == [replace(s, train_seconds=0.0) for s in second]
     assert first[0].scores.ece != first[1].scores.ece
+
+
+@pytest.mark.parametrize("method", ["balanced_softmax", "ldam_drw", "crt", "tau_norm"])
+def test_a_second_run_trains_nothing(method, tmp_path, monkeypatch):
+    """Also with a second stage or a chosen setting; another run of more seeds trains those that are new."""
+    kept = KeptNetworks(tmp_path / "networks")
+    first = run(method, kept=kept)
+    assert not any(student.reused for student in first.evaluation.students)
+    with monkeypatch.context() as patch:
+        for name in ("learn.student", "baselines._task"):
+            patch.setattr(f"distail.{name}.train_network", lambda *_, **__: pytest.fail("trained"))
+        again = run(method, kept=kept)
+    assert again.evaluation.students == tuple(replace(one, reused=True) for one in first.evaluation.students)
+    for fact in ("chosen", "second_stage", "settings", "train"):
+        assert again.evaluation.provenance[fact] == first.evaluation.provenance[fact]
+    for ours, theirs in zip(again.networks, first.networks, strict=True):
+        assert ours.provenance == theirs.provenance
+        assert torch.equal(ours.predict_logits(TEST.images), theirs.predict_logits(TEST.images))
+    more = run(method, kept=kept, recipe={"seeds": 3}).evaluation.students
+    assert [student.reused for student in more] == [True, True, False]
+    longer = run(method, kept=kept, recipe={"train": {**FAST, "epochs": 5}}).evaluation.students
+    assert not any(student.reused for student in longer)
 
 
 def test_test_images_are_looked_at_after_training_only():

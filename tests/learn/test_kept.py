@@ -23,7 +23,7 @@ from distail.learn.kept import KeptNetworks, training_key
 from distail.learn.student import Classroom, Student, train_student
 from distail.report.baseline import baseline_notes
 from distail.runtime import Runtime
-from distail.training.loop import Selection
+from distail.training.loop import History, Selection
 from distail.training.recipe import TrainRecipe
 from distail.training.technique import Technique, cross_entropy
 from tests.evaluation.separable import ARCHITECTURE, NAMES, TEST, TRAIN, make_set, quick
@@ -73,6 +73,14 @@ def test_a_kept_network_is_the_one_that_was_trained(kept, num_trained):
     assert second.saved.provenance == first.saved.provenance
     assert not second.saved.network.training
     assert torch.equal(first.saved.predict_logits(TEST.images), second.saved.predict_logits(TEST.images))
+
+
+def test_a_history_is_found_as_it_was(kept):
+    history = History([0.5, 0.25], kept_epoch=1, validation=[(0, 0.5), (1, 0.75)])
+    kept.keep("key", student(None).saved, history, 1.5, CPU)
+    saved, found, seconds = kept.find("key", CPU)
+    assert (found, seconds) == (history, 1.5)
+    assert "training" not in saved.provenance
 
 
 def test_whatever_decides_a_network_tells_it_from_others(kept, num_trained):
@@ -235,10 +243,11 @@ def test_a_refit_takes_two_networks(kept):
     recipe = baseline_recipe("tau_norm", {"refit": True})
     scoring = BaselineScoring(TRAIN, TEST, recipe, kept=kept)
     evaluate_baseline(scoring)
-    assert len(list(kept.folder.iterdir())) == 2
-    fitted = []
-    for path in kept.folder.iterdir():
-        fitted.append(read_tensors(path, "network").header["provenance"]["training"]["seconds"])
+    origins = {path: read_tensors(path, "network").header["provenance"] for path in kept.folder.iterdir()}
+    assert len(origins) == 3
+    (whole,) = (path for path, origin in origins.items() if "baseline" in origin)
+    whole.unlink()
+    fitted = [origin["training"]["seconds"] for path, origin in origins.items() if path != whole]
     (student,) = evaluate_baseline(scoring).evaluation.students
     assert student.train_seconds > sum(fitted)
 

@@ -149,7 +149,7 @@ def test_an_interrupted_one_leaves_nothing(problem, fits, monkeypatch):
 
 def test_two_processes_that_both_find_nothing(problem, fits, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(KeptNetworks, "find", lambda self, key: None)
+        patch.setattr(KeptNetworks, "find", lambda self, key, runtime: None)
         first, second = teach(problem, spec()), teach(problem, spec())
     assert len(fits) == 2
     assert same(first, second)

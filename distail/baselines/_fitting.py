@@ -1,0 +1,98 @@
+"""Whole baselines, trained or found where they were kept: the one way in which `fit` of a baseline is called.
+
+A network is named by a hash of all that decides it. One whose training was interrupted is trained anew from its
+beginning, but for the plainly trained networks that `Task.kept` holds.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from typing import Any
+
+from distail.artifact import tensors_digest
+from distail.baselines._baseline import Baseline
+from distail.baselines._task import Fitted, Task, with_validation
+from distail.learn.kept import KeptNetworks, hashed, training_identity
+from distail.plugins import source_hash
+
+FORMAT = 1
+"""Raised when a built-in baseline makes another network of the same settings, so that no old one is taken for it."""
+
+
+def fit(name: str, baseline: Baseline, task: Task, kept: KeptNetworks | None = None) -> Fitted:
+    """The network of a baseline, trained, or found where it was kept; its provenance says where it comes from.
+
+    A found one differs from the one that was trained in `reused_seconds` alone, which are then all its `seconds`.
+    A baseline that chooses a setting holds a tenth of each class out for it.
+
+    Args:
+        name: what `build_baseline` built `baseline` from.
+        task: with nothing held out.
+        kept: where the network is taken from if it is there, and kept if not; it is trained every time when None.
+
+    Raises:
+        DistailError: a class with a single image where some must be held out; training diverges; or a kept file is
+            damaged.
+    """
+    key = fit_key(name, baseline, task) if kept else ""
+    if kept and (found := _found(kept, key, task)):
+        return _with_origin(found, name, baseline, task)
+    begun = time.perf_counter()
+    fitted = baseline.fit(with_validation(task) if baseline.needs_validation else task)
+    seconds = time.perf_counter() - begun + fitted.reused_seconds
+    fitted = _with_origin(replace(fitted, seconds=seconds), name, baseline, task)
+    if kept:
+        kept.keep(key, fitted.saved, fitted.history, seconds, task.runtime)
+    return fitted
+
+
+def fit_key(name: str, baseline: Baseline, task: Task) -> str:
+    """Names what `fit` makes by all that decides it."""
+    assert task.validation is None, "what is held out is up to the baseline and the seed, and no part of the name"
+    given, preprocessing = task.given_preprocessing, str(task.preprocessing_kind)
+    if given:
+        preprocessing = tensors_digest(given.to_tensors(), json.dumps(given.header()))
+    identity = {
+        "fitting": FORMAT,
+        "data": task.everything.content_hash,
+        "preprocessing": preprocessing,
+        "baseline": name,
+        "baseline_sha256": source_hash(name),
+        "settings": baseline.model_dump(mode="json"),
+    }
+    return hashed({**identity, **training_identity(task.architecture, task.recipe, task.seed, task.runtime)})
+
+
+def _found(kept: KeptNetworks, key: str, task: Task) -> Fitted | None:
+    """What was kept under a key, or None."""
+    found = kept.find(key, task.runtime)
+    if found is None:
+        return None
+    saved, history, seconds = found
+    facts = saved.provenance
+    try:
+        num_images, chosen, second_stage = int(facts["num_images"]), dict(facts["chosen"]), facts["second_stage"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise kept.unreadable(key, error) from None
+    # A fitted preprocessing is the file's: which images it was fitted on is up to the baseline.
+    saved = replace(saved, preprocessing=task.given_preprocessing or saved.preprocessing)
+    return Fitted(
+        saved, history, num_images, chosen, reused_seconds=seconds, second_stage=second_stage, seconds=seconds
+    )
+
+
+def _with_origin(fitted: Fitted, name: str, baseline: Baseline, task: Task) -> Fitted:
+    """The same with a network that says where it comes from."""
+    origin: dict[str, Any] = {
+        "trained on": task.everything.origin,
+        "data_sha256": task.everything.content_hash,
+        "num_images": fitted.num_images,
+        "baseline": name,
+        "settings": baseline.model_dump(mode="json"),
+        "chosen": fitted.chosen,
+        "second_stage": fitted.second_stage,
+    }
+    saved = fitted.saved
+    return replace(fitted, saved=replace(saved, provenance={**saved.provenance, **origin}))
