@@ -23,7 +23,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
@@ -34,11 +34,10 @@ from distail.matching import FlatNetwork
 from distail.matching.work import TANGENT_PASS
 from distail.methods._method import Method
 from distail.models import Network
-from distail.models.embedding import batch_features
 from distail.models.flat import FlatLayout
 from distail.problem import Load, Problem, Synthetic, Work
 from distail.seeding import derive_seed
-from distail.synthetic.clusters import nearest_to_centres
+from distail.synthetic.clusters import EMBEDDING_BATCH, representatives
 from distail.synthetic.gradient_matching import convolution_distance, match_class, matching_loads
 from distail.synthetic.image_state import ImageState, divergence
 from distail.synthetic.mosaic import compose, decode, require_divisible
@@ -47,8 +46,6 @@ from distail.training.learner import Learner
 from distail.training.targets import Targets
 from distail.training.training_set import shuffled_batches
 
-_EMBEDDING_BATCH = 500
-"""Real images embedded at once."""
 _LEARNER_VECTORS = 2
 """A network in training and its momentum."""
 _FEATURE_COPIES = 3
@@ -116,7 +113,7 @@ class DREAM(Method):
         """Matching a class, clustering the largest, and training."""
         largest = max(problem.train.class_counts)
         clustering = Load(
-            min(largest, _EMBEDDING_BATCH),
+            min(largest, EMBEDDING_BATCH),
             "forward",
             shared=True,
             parameter_vectors=_LEARNER_VECTORS,
@@ -237,27 +234,6 @@ class DREAM(Method):
             mixed = cutmix(images, generator)
             targets = Targets(labels).mixed(mixed.mixture, problem.num_classes)
             learner.step(mixed.images, targets)
-
-
-def representatives(
-    problem: Problem, network: Network, label: int, num_clusters: int, seed: int
-) -> Int64[Tensor, " k"]:
-    """Training images of a class that are nearest to the centres of k-means in a network's features.
-
-    Args:
-        problem: gives the images, which are not augmented.
-        network: left in evaluation mode.
-        label: of the class.
-        num_clusters: at least 1; a class with no more images gives all of them.
-        seed: of k-means.
-    """
-    of_class = problem.train.indices_of(label)
-    if len(of_class) <= num_clusters:
-        return of_class
-    network.eval()
-    batches = of_class.split(_EMBEDDING_BATCH)
-    features = torch.cat([batch_features(network, problem.real(batch), problem.runtime).cpu() for batch in batches])
-    return of_class[nearest_to_centres(features, num_clusters, seed)]
 
 
 def _require_convolutions(problem: Problem) -> None:

@@ -33,6 +33,7 @@ from distail.methods._method import Method
 from distail.models import Network
 from distail.models.saved import SavedNetwork
 from distail.problem import Problem, Synthetic, Work
+from distail.synthetic.batches import class_sorted_batches
 from distail.synthetic.crops import confident_crops, crops_work
 from distail.synthetic.initial import random_start
 from distail.synthetic.recovery import (
@@ -40,7 +41,6 @@ from distail.synthetic.recovery import (
     Recovery,
     RecoverySettings,
     Target,
-    class_sorted_batches,
     recover,
     recovery_work,
 )

@@ -32,13 +32,13 @@ from torch import Tensor
 from distail.methods._method import Method
 from distail.models import Network
 from distail.problem import Problem, Synthetic, Work
+from distail.synthetic.batches import class_sorted_batches
 from distail.synthetic.crops import confident_crops, crops_work
 from distail.synthetic.recovery import (
     Observer,
     Recovery,
     RecoverySettings,
     Target,
-    class_sorted_batches,
     recover,
     recovery_work,
 )

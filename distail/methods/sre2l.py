@@ -22,13 +22,13 @@ from pydantic import Field
 from distail.errors import DistailError
 from distail.methods._method import Method
 from distail.problem import Problem, Synthetic, Work
+from distail.synthetic.batches import batches_of_all_classes
 from distail.synthetic.initial import random_start
 from distail.synthetic.recovery import (
     Observer,
     Recovery,
     RecoverySettings,
     Target,
-    batches_of_all_classes,
     recover,
     recovery_work,
 )

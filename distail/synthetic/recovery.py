@@ -5,7 +5,8 @@ Adam descends, for every batch of images, on
 over views x̃ of them; l runs over what is looked at in the network f, a_l is larger for its first layer, (m_t, v_t) are
 targets with weights w_t, and (m̂, v̂) those of the views, smoothed over the iterations:
     m̂ = s + m − stop(m),  s ← α s + (1 − α) stop(m),  from the first m on,
-whose value is the running mean and whose gradient that of the batch alone. Pixels stay in 0..1 after every step.
+whose value is the running mean and whose gradient that of the batch alone. Instead of the statistics of a whole batch,
+those of each class in it can be compared, and by another distance (`Recovery`). Pixels stay in 0..1 after every step.
 Batches do not know of each other: Adam treats pixels one by one, and every batch has running means of its own.
 
 Source: Yin et al., SRe2L, NeurIPS 2023, arXiv:2306.13092; Shao et al., EDC, NeurIPS 2024, arXiv:2404.13733 (several
@@ -31,14 +32,13 @@ from distail.data.preprocess import Preprocessing
 from distail.models import Network
 from distail.models.embedding import wide
 from distail.problem import Load, Problem, Work
+from distail.synthetic.distances import Distance, norms
 from distail.synthetic.image_state import ImageState, divergence
 from distail.synthetic.layer_inputs import LayerKind, at_rest, layers_of_kind, watched
 from distail.synthetic.selection import class_major_labels
 from distail.synthetic.statistics import Spread, Statistics, arranged, spread_of
 from distail.synthetic.views import ViewKind, random_views
 
-_BETAS = (0.5, 0.9)
-"""Adam's, as in all released code."""
 _GRAPHS = 3
 """Of the network, of its statistics, and fp32 copies of what they are taken of: a ConvNet-3 with batch norm took 2.4
 (fp32) and 3.9 (bf16) times its layer outputs for 100 images."""
@@ -100,6 +100,9 @@ class Recovery:
         smoothing: α; 0 takes the statistics of the batch as they are.
         observers: take turns, one an iteration.
         batches: positions of the images of each batch; every image is in one.
+        by_class: whether statistics are those of each class in a batch, as the targets' then are.
+        distance: from a statistic to what is wanted.
+        betas: Adam's; those of all released code unless told otherwise.
     """
 
     name: str
@@ -108,21 +111,13 @@ class Recovery:
     smoothing: float
     observers: Sequence[Observer]
     batches: Sequence[Tensor]
+    by_class: bool = False
+    distance: Distance = norms
+    betas: tuple[float, float] = (0.5, 0.9)
 
 
 Running = dict[tuple[int, int], Statistics]
 """Smoothed statistics, by batch and observer."""
-
-
-def class_sorted_batches(problem: Problem, batch_size: int) -> list[Int64[Tensor, " b"]]:
-    """All images in their order, class by class."""
-    return list(torch.arange(problem.num_classes * problem.images_per_class).split(batch_size))
-
-
-def batches_of_all_classes(problem: Problem, batch_size: int) -> list[Int64[Tensor, " b"]]:
-    """One image of each class in a batch; of so many classes as fit, where there are more than that."""
-    of_class = torch.arange(problem.num_classes * problem.images_per_class).view(problem.num_classes, -1)
-    return [batch for column in of_class.T for batch in column.split(batch_size)]
 
 
 def recovery_work(problem: Problem, settings: RecoverySettings, architectures: Sequence[str]) -> Work:
@@ -159,7 +154,7 @@ def recover(
             iteration = state.iteration
             rate = settings.image_lr * (1 + math.cos(math.pi * iteration / total)) / 2
             gradient, after_running, figures = descent.gradient(state.images, running, iteration)
-            after = state.moved_by_adam(gradient, rate, _BETAS)
+            after = state.moved_by_adam(gradient, rate, recovery.betas)
             if not after.is_finite(figures["loss"]):
                 problem.checkpoint.save(*_packed(state, running), now=True)
                 raise divergence(
@@ -229,6 +224,7 @@ class _Descent:
         if place not in self.wanted:
             self.wanted[place] = [(target.weight, _on(target.of(labels), views)) for target in observer.targets]
         wanted = self.wanted[place]
+        groups = labels.unique(return_inverse=True)[1] if self.recovery.by_class else None
         distance = torch.zeros((), device=views.device)
         running: Statistics = {}
 
@@ -237,9 +233,9 @@ class _Descent:
             weight = self.recovery.settings.first_layer_weight if name == first else 1.0
             for key, numbers in arranged(name, layers[name], inputs):
                 if all(key in statistics for _, statistics in wanted):
-                    found, running[key] = _smoothed(spread_of(numbers), smoothed.get(key), alpha)
+                    found, running[key] = _smoothed(spread_of(numbers, groups), smoothed.get(key), alpha)
                     for share, statistics in wanted:
-                        distance = distance + weight * share * _distance(found, statistics[key])
+                        distance = distance + weight * share * self.recovery.distance(key, found, statistics[key])
 
         with watched(observer.network, layers, see), self.problem.runtime.autocast():
             logits = observer.network(views)
@@ -257,13 +253,6 @@ def _smoothed(found: Spread, before: Spread | None, alpha: float) -> tuple[Sprea
         return found, Spread(mean, variance)
     after = Spread(alpha * before.mean + (1 - alpha) * mean, alpha * before.variance + (1 - alpha) * variance)
     return Spread(after.mean + found.mean - mean, after.variance + found.variance - variance), after
-
-
-def _distance(found: Spread, wanted: Spread) -> Float[Tensor, ""]:
-    """Sum of the Euclidean distances of means and of variances."""
-    return torch.linalg.vector_norm(found.mean - wanted.mean) + torch.linalg.vector_norm(
-        found.variance - wanted.variance
-    )
 
 
 def _packed(state: ImageState, running: Running) -> tuple[dict[str, Tensor], dict[str, Any]]:

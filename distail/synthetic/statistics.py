@@ -11,7 +11,8 @@ new images of a class after N_c, which is the exact mean whatever the batches; t
 from these class moments, which take the same memory for any number of images:
     over images     mean and variance of all images alike (EDC);
     over classes    mean over classes of μ_c and of σ²_c = E_c[x²] - μ_c², every class alike (RLDD);
-    of labels       the same, weighted by how often a class is among the labels of a batch (EDC, RLDD).
+    of labels       the same, weighted by how often a class is among the labels of a batch (EDC, RLDD);
+    of each         those of the single classes.
 
 Sources: Shao et al., EDC, NeurIPS 2024; RLDD, AAAI 2026; patches from Shao et al., G-VBSM, CVPR 2024.
 """
@@ -37,10 +38,10 @@ _PATCH = 4
 
 @dataclass(frozen=True, eq=False)
 class Spread:
-    """Mean and variance of each number of a statistic."""
+    """Mean and variance of each number of a statistic, maybe for each of several groups of images."""
 
-    mean: Float[Tensor, " d"]
-    variance: Float[Tensor, " d"]
+    mean: Float[Tensor, "*g d"]
+    variance: Float[Tensor, "*g d"]
 
     def to(self, like: Tensor) -> Spread:
         """In the type and on the device of a tensor."""
@@ -69,10 +70,21 @@ def _patches(inputs: Float[Tensor, "n c h w"]) -> Float[Tensor, "n p s"]:
     return split.permute(0, 2, 4, 1, 3, 5).reshape(count, rows * columns, -1)
 
 
-def spread_of(numbers: Float[Tensor, "n d s"]) -> Spread:
-    """Over all images of a batch; differentiable."""
-    variance, mean = torch.var_mean(numbers, dim=(0, 2), correction=0)
-    return Spread(mean, variance)
+def spread_of(numbers: Float[Tensor, "n d s"], groups: Int64[Tensor, " n"] | None = None) -> Spread:
+    """Over all images of a batch, or over those of each group; differentiable.
+
+    Args:
+        numbers: of each image.
+        groups: 0 to the number of groups - 1, none of them empty; one group of all images when None.
+    """
+    if groups is None:
+        variance, mean = torch.var_mean(numbers, dim=(0, 2), correction=0)
+        return Spread(mean, variance)
+    share = F.one_hot(groups).to(numbers)
+    share = share / share.sum(0)
+    within, means = torch.var_mean(numbers, dim=2, correction=0)
+    mean = share.T @ means
+    return Spread(mean, share.T @ (within + (means - mean[groups]).square()))
 
 
 def running_statistics(network: Network) -> Statistics:
@@ -135,6 +147,14 @@ class ClassMoments:
     def over_classes(self) -> Statistics:
         """Every class alike, however many images it has."""
         return self._within(torch.full_like(self.counts, 1 / len(self.counts)))
+
+    def of_each(self, labels: Int64[Tensor, " n"]) -> Statistics:
+        """Of each class among these labels on its own, in ascending order."""
+        among = labels.cpu().unique()
+        return {
+            key: Spread(first[among], (self.second[key][among] - first[among].square()).clamp_min(0))
+            for key, first in self.first.items()
+        }
 
     def of_labels(self, labels: Int64[Tensor, " n"]) -> Statistics:
         """Classes as often as they are among these labels."""

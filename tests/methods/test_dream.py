@@ -5,8 +5,9 @@ import torch
 
 from distail.data.stacked_augment import StackedDSA
 from distail.errors import DistailError
-from distail.methods.dream import DREAM, representatives
+from distail.methods.dream import DREAM
 from distail.problem import Load
+from distail.synthetic.clusters import representatives
 from distail.synthetic.image_state import ImageState
 from distail.synthetic.mosaic import compose
 from tests.methods.test_conformance import Notebook

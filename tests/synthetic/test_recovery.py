@@ -8,13 +8,12 @@ from torch import Tensor
 
 from distail.errors import DistailError
 from distail.problem import Problem
+from distail.synthetic.batches import batches_of_all_classes, class_sorted_batches
 from distail.synthetic.recovery import (
     Observer,
     Recovery,
     RecoverySettings,
     Target,
-    batches_of_all_classes,
-    class_sorted_batches,
     recover,
     recovery_work,
     within_pixels,

@@ -128,3 +128,24 @@ def test_work_is_a_pass_of_all_images_through_each_network():
     work = statistics_work(problem, ["convnet2-w8-batch", "convnet2-w8-batch"], 5)
     assert (work.forward, work.forward_backward) == (2 * 14, 0)
     assert [load.images for load in work.loads] == [5, 5]
+
+
+def test_groups_of_a_batch_are_measured_one_by_one():
+    numbers = torch.randn(7, 3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    groups = torch.tensor([1, 0, 2, 1, 1, 0, 2])
+    found = spread_of(numbers, groups)
+    for group in range(3):
+        own = spread_of(numbers[groups == group])
+        torch.testing.assert_close(found.mean[group], own.mean)
+        torch.testing.assert_close(found.variance[group], own.variance)
+
+
+def test_each_class_among_labels_has_its_own_row():
+    problem, network = problem_and_network()
+    moments = class_moments(problem, network, 5)
+    found = moments.of_each(torch.tensor([2, 0, 0]))
+    for key, spread in found.items():
+        for row, label in enumerate((0, 2)):
+            own = moments.of_labels(torch.tensor([label]))[key]
+            assert torch.equal(spread.mean[row], own.mean)
+            torch.testing.assert_close(spread.variance[row], own.variance)

@@ -1,0 +1,128 @@
+"""Tailor: real images fitted, class by class, to what a network against the long tail sees in all images of the class.
+
+Ours. A network with batch norm learns from all long-tailed images against their tail. Images start as the real ones
+nearest to the centres of k-means in its features, IPC of each class, and descend on
+
+    CE(f(x̃), y) + r Σ_l mean_{c,d} ((m_cd − M_cd)² + (s_cd − S_cd)²) / V_d
+
+over random views x̃ of them: l runs over the inputs of its convolutions and of its batch normalisation, m_c and s_c are
+means and standard deviations of the channels d over the views of class c, M_c and S_c those over the real images of the
+class, and V the variance within classes, averaged over them. RLDD and EDC compare whole batches instead, by norms: what
+tells classes apart is averaged out there. The network labels the images, and stored views of them.
+
+What was tried, and what each part gives, is in docs/own_method.md.
+"""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from distail.methods._method import Method
+from distail.problem import Problem, Synthetic, Work
+from distail.synthetic.batches import whole_class_batches
+from distail.synthetic.clusters import nearest_real_images, nearest_work
+from distail.synthetic.distances import standardised
+from distail.synthetic.recovery import Observer, Recovery, RecoverySettings, Target, recover, recovery_work
+from distail.synthetic.relabel import ready, relabelled, relabelling_work
+from distail.synthetic.statistics import Statistics, class_moments, statistics_work
+from distail.teachers.spec import TeacherSpec
+from distail.teachers.teaching import teach
+from distail.teachers.work import teacher_architecture, teachers_work
+from distail.training.recipe import TrainRecipe
+
+
+class Tailor(RecoverySettings, Method):
+    """Class-wise alignment of covering real images, with labelled views."""
+
+    paper: ClassVar[str] = "distail's own"
+    summary: ClassVar[str] = "real images fitted to the layer statistics of their class, with labelled views"
+    batch_field: ClassVar[str | None] = "batch_size"
+
+    iterations: int = Field(default=300, ge=1)
+    """Updates of every image."""
+    batch_size: int = Field(default=500, ge=1)
+    """Images that are updated together; more, where a single class has more. It does not change what is aimed at."""
+    image_lr: float = Field(default=0.02, gt=0)
+    """Adam's step size on the preprocessed images, with cosine decay to zero."""
+    statistics_weight: float = Field(default=10.0, ge=0)
+    """r, weight of the distance of statistics beside the cross-entropy."""
+    first_layer_weight: float = Field(default=1.0, ge=0)
+    """Weight of the first layer's distance; 1 for all others."""
+    smallest_crop: float = Field(default=0.35, gt=0, le=1)
+    """Smallest share of an image's area in the views that are aligned."""
+    statistics_batch: int = Field(default=250, ge=1)
+    """Real images measured at once, which does not change the result."""
+    views: int = Field(default=100, ge=0)
+    """Views of each image that are stored with a label each; 0 stores one label an image."""
+    teacher: TeacherSpec = TeacherSpec(
+        baseline="balanced_softmax",
+        train={
+            "epochs": 60,
+            "batch_size": 128,
+            "learning_rate": 0.1,
+            "weight_decay": 5e-4,
+            "schedule": "one_cycle",
+            "warmup": 0.0,
+            "augmentation": "crop+flip",
+            "mixing": "cutmix",
+            "mixing_probability": 0.5,
+        },
+    )
+    """The network that images are aligned by and labelled by."""
+    students: TrainRecipe = TrainRecipe(
+        epochs=1000,
+        batch_size=10,
+        optimizer="adamw",
+        learning_rate=2e-3,
+        weight_decay=0.01,
+        schedule="cosine",
+        augmentation="resized+flip",
+        smallest_crop=0.08,
+        loss="squared_error",
+        mixing="cutmix",
+        average=0.99,
+    )
+    """How students are trained on the set."""
+
+    def work(self, problem: Problem) -> Work:
+        """Training the network, choosing images, measuring statistics, the descent and the labels."""
+        architectures = [teacher_architecture(problem, self.teacher)]
+        return (
+            teachers_work(problem, [self.teacher])
+            + nearest_work(problem, architectures[0])
+            + statistics_work(problem, architectures, self.statistics_batch)
+            + recovery_work(problem, self._with_whole_classes(problem), architectures)
+            + relabelling_work(problem, architectures, self.views)
+        )
+
+    def _with_whole_classes(self, problem: Problem) -> RecoverySettings:
+        return self.model_copy(update={"batch_size": max(self.batch_size, problem.images_per_class)})
+
+    def distill(self, problem: Problem) -> Synthetic:
+        """Trains the network, measures it, and descends from real images.
+
+        Raises:
+            DistailError: the network's loss, the descent's or the images are no longer finite.
+        """
+        teacher = teach(problem, self.teacher)
+        network = ready(problem, teacher)
+        moments = class_moments(problem, network, self.statistics_batch)
+        target = Target(1.0, lambda labels: _of_channels(moments.of_each(labels)))
+        recovery = Recovery(
+            name="tailor",
+            settings=self,
+            view="resized",
+            smoothing=0.0,
+            observers=[Observer(network, ("convolution", "batch_norm"), (target,))],
+            batches=whole_class_batches(problem, self.batch_size),
+            by_class=True,
+            distance=standardised(moments.over_classes()),
+            betas=(0.9, 0.999),
+        )
+        images = recover(problem, recovery, lambda: nearest_real_images(problem, network))
+        return relabelled(problem, images, teacher, self.students, self.views)
+
+
+def _of_channels(statistics: Statistics) -> Statistics:
+    """Without those of patches."""
+    return {key: spread for key, spread in statistics.items() if key.endswith("/channels")}

@@ -1,0 +1,120 @@
+import pytest
+import torch
+
+from distail.methods.tailor import Tailor
+from distail.synthetic.clusters import nearest_real_images
+from distail.synthetic.layer_inputs import at_rest, layers_of_kind, watched
+from distail.synthetic.recovery import Recovery
+from distail.synthetic.relabel import ready
+from distail.synthetic.selection import class_major_labels
+from distail.synthetic.statistics import Statistics, arranged, class_moments, spread_of
+from distail.teachers.teaching import teach
+from tests.methods.teaching import CHEAP_TEACHER, SHARP_TEACHER, assert_work_is_what_it_computes, quick
+from tests.methods.tiny import tiny_problem
+
+BN = {"architecture": "convnet2-w8-batch"}
+KINDS = ("convolution", "batch_norm")
+
+
+def statistics_of(network, images, labels) -> Statistics:
+    """Of each class among the images."""
+    found: Statistics = {}
+    layers = layers_of_kind(network, KINDS)
+
+    def see(name, inputs):
+        for key, numbers in arranged(name, layers[name], inputs):
+            found[key] = spread_of(numbers, labels)
+
+    with torch.no_grad(), at_rest(network), watched(network, layers, see):
+        network(images)
+    return {key: spread for key, spread in found.items() if key.endswith("/channels")}
+
+
+def test_images_come_to_look_like_their_class_to_the_network():
+    problem = tiny_problem((20, 12, 8), images_per_class=4, **BN)
+    changes = {"iterations": 60, "image_lr": 0.05, "smallest_crop": 1.0}  # views are mirrored at most
+    method = quick("tailor", teacher=SHARP_TEACHER).model_copy(update=changes)
+    made = method.distill(problem)
+    network = ready(problem, teach(problem, SHARP_TEACHER))
+    wanted = class_moments(problem, network, 64).of_each(torch.tensor([0, 1, 2]))
+    labels = class_major_labels(3, 4)
+
+    def distance(images):
+        found = statistics_of(network, images, labels)
+        return sum(float((found[key].mean - wanted[key].mean).square().sum()) for key in found)
+
+    assert distance(made.images) < 0.5 * distance(nearest_real_images(problem, network))
+    assert made.labels.tolist() == labels.tolist()
+
+
+def recovery_of(problem, monkeypatch, **settings) -> Recovery:
+    """What the method descends on."""
+    seen: list[Recovery] = []
+
+    def stand_in(problem, recovery, start):
+        seen.append(recovery)
+        return start()
+
+    monkeypatch.setattr("distail.methods.tailor.recover", stand_in)
+    quick("tailor", **settings).distill(problem)
+    return seen[0]
+
+
+def test_targets_are_those_of_the_classes_in_a_batch(monkeypatch):
+    problem = tiny_problem((20, 4, 1), **BN)
+    recovery = recovery_of(problem, monkeypatch)
+    (observer,) = recovery.observers
+    moments = class_moments(problem, observer.network, 64)
+    (target,) = observer.targets
+    wanted = target.of(torch.tensor([2, 0, 2]))
+    assert {key.split("/")[1] for key in wanted} == {"channels"}
+    for key, spread in wanted.items():
+        for row, label in enumerate((0, 2)):
+            single = moments.of_labels(torch.tensor([label]))[key]
+            torch.testing.assert_close(spread.mean[row], single.mean)
+            torch.testing.assert_close(spread.variance[row], single.variance)
+    assert recovery.by_class
+
+
+@pytest.mark.parametrize(("batch_size", "expected"), [(100, [6]), (5, [4, 2]), (1, [2, 2, 2])])
+def test_no_class_is_divided(monkeypatch, batch_size, expected):
+    recovery = recovery_of(tiny_problem(**BN), monkeypatch, batch_size=batch_size)
+    assert [len(batch) for batch in recovery.batches] == expected
+
+
+def test_the_size_of_batches_changes_roundings_alone():
+    problem = tiny_problem((20, 9, 3), **BN)
+    one, other = (
+        quick("tailor", batch_size=size, smallest_crop=1.0, iterations=1).distill(problem) for size in (100, 2)
+    )
+    assert one.images.shape == other.images.shape
+    # Views are drawn batch by batch: with boxes of full size they differ in mirroring alone, which the mean over
+    # an image does not see.
+    moved = (one.images - other.images).abs().max()
+    assert moved < 0.1
+
+
+def test_views_are_labelled_by_the_teacher():
+    problem = tiny_problem(**BN)
+    made = quick("tailor", views=3).distill(problem)
+    assert made.views is not None
+    assert made.teacher is not None
+    assert made.views.logits.shape == (6, 3, 3)
+    number = torch.full((6,), 2)
+    with torch.no_grad():
+        expected = made.teacher.network(made.views.seen(made.images, number))
+    torch.testing.assert_close(made.views.answers(number), expected, rtol=1e-2, atol=1e-2)
+    assert quick("tailor", views=0).distill(problem).views is None
+
+
+def test_work_is_what_it_computes():
+    problem = tiny_problem((9, 4, 1), **BN)
+    assert_work_is_what_it_computes(quick("tailor", views=3), problem, (CHEAP_TEACHER,))
+    assert_work_is_what_it_computes(quick("tailor", views=0, batch_size=1), problem, (CHEAP_TEACHER,))
+
+
+def test_students_and_teacher_are_as_measured():
+    method = Tailor()
+    assert (method.iterations, method.image_lr, method.statistics_weight, method.views) == (300, 0.02, 10, 100)
+    assert (method.teacher.baseline, method.teacher.train["mixing"]) == ("balanced_softmax", "cutmix")
+    assert (method.students.batch_size, method.students.loss) == (10, "squared_error")
