@@ -29,6 +29,7 @@ from distail.run_folder import RunFolder
 from distail.runtime import DeviceName, Runtime, resolve_runtime
 from distail.scoring import TrainingSource, is_distilled
 from distail.seeding import torch_generator
+from distail.synthetic.relabel import answers_for, views_for
 from distail.training.recipe import TrainRecipe
 
 _BATCH = 256
@@ -195,15 +196,14 @@ def _views_by(
     """
     images, before = distilled.images.to(runtime.device), distilled.views
     answer = partial(_logits_of, teacher=teacher, preprocessing=distilled.preprocessing, runtime=runtime)
+    students = distilled.training or TrainRecipe()
     if num_views is None:
-        return None if before is None else before.answered_by(answer, images)
+        return None if before is None else before.answered_by(answers_for(students, answer), images)
     if num_views == 0:
         return None
     if distilled.mosaic > 1:
         raise DistailError(f"The images are mosaics of {distilled.mosaic}x{distilled.mosaic}, which have no views.")
-    students = distilled.training or TrainRecipe()
-    generator = torch_generator(0, "labelled views")
-    return LabelledViews.drawn(images, num_views, students.smallest_crop, answer, generator)
+    return views_for(students, images, num_views, answer, torch_generator(0, "labelled views"))
 
 
 def _require_sense(teacher: bool, adsa: bool, train: bool, imbalance: float | None, views: int | None) -> None:

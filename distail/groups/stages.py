@@ -57,14 +57,15 @@ class Stage:
         """
         answers = self.answers(distilled.labels)
         kept = answers >= 0
-        soft, views = distilled.soft_labels, distilled.views
+        soft = distilled.soft_labels
+        views = distilled.views.of_images(kept) if distilled.views else None
         return replace(
             distilled,
             images=distilled.images[kept],
             labels=answers[kept],
             class_names=self.names,
             soft_labels=None if soft is None else self.logits(soft[kept]),
-            views=None if views is None else views.of_images(kept).answering(self.logits),
+            views=views.answering(self.logits) if views else None,
         )
 
     def of_images(self, images: ImageSet) -> ImageSet | None:

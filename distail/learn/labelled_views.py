@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from distail.artifact import tensors_digest
 from distail.data.labelled_views import LabelledViews
 from distail.data.mixing import Mixture
+from distail.training.recipe import TrainRecipe
 from distail.training.targets import Targets
 from distail.training.training_set import TensorTrainingSet
 
@@ -45,11 +45,15 @@ class ViewTrainingSet:
         return len(self.all_images)
 
     def of_epoch(self, epoch: int) -> TensorTrainingSet:
-        """The epoch's view of each image; views are in random order as they were drawn, so they are taken in turn."""
-        numbers = torch.full((len(self),), epoch % self.views.num_views)
-        device = self.all_images.device
-        targets = Targets(self.all_labels, self.views.answers(numbers).to(device))
-        return TensorTrainingSet(self.views.seen(self.all_images, numbers), targets, self.num_classes)
+        """The epoch's view of each image; views are in random order as they were drawn, so that they take turns."""
+        number = epoch % self.views.num_views
+        targets = Targets(self.all_labels, self.views.answers(number).to(self.all_images.device))
+        return TensorTrainingSet(self.views.seen(self.all_images, number), targets, self.num_classes)
+
+    def recipe_for(self, recipe: TrainRecipe) -> TrainRecipe:
+        """Without what views are the outcome of: boxes, and mixing where they are mixed; mirroring alone is left."""
+        done = {"augmentation": "flip" if recipe.mirrors else "none"} | ({"mixing": "none"} if self.views.parts else {})
+        return recipe.model_copy(update=done)
 
     def images(self, indices: Int64[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
         """The first view."""

@@ -85,7 +85,7 @@ def train_student(
 ) -> Student:
     """Trains a new network.
 
-    A learning rate learned with the set replaces the recipe's, and labelled views its augmentation.
+    A learning rate learned with the set replaces the recipe's, and labelled views its augmentation and mixing.
 
     Args:
         kept: where the network is taken from if it is there, and kept if not. A technique or a selection of one's own
@@ -97,7 +97,7 @@ def train_student(
     if classroom.learning_rate is not None:
         recipe = recipe.model_copy(update={"learning_rate": classroom.learning_rate})
     if isinstance(classroom.data, ViewTrainingSet):
-        recipe = recipe.model_copy(update={"augmentation": "none"})
+        recipe = classroom.data.recipe_for(recipe)
     shape = classroom.data.image_shape
     plain = technique is PLAIN and selection is None
     key = training_key(classroom.data, architecture, recipe, seed, runtime) if kept and plain else None

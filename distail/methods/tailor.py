@@ -92,7 +92,7 @@ class Tailor(RecoverySettings, Method):
             + nearest_work(problem, architectures[0])
             + statistics_work(problem, architectures, self.statistics_batch)
             + recovery_work(problem, self._with_whole_classes(problem), architectures)
-            + relabelling_work(problem, architectures, self.views)
+            + relabelling_work(problem, architectures, self.students, self.views)
         )
 
     def _with_whole_classes(self, problem: Problem) -> RecoverySettings:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from distail.data.labelled_views import LabelledViews
+from distail.data.labelled_views import LabelledViews, Teacher
 from distail.models import Network
 from distail.models.saved import SavedNetwork, batch_logits
 from distail.problem import Load, Problem, Synthetic, Work
@@ -46,17 +46,46 @@ def relabelled(
         logits = answer(images).cpu()
         if num_views:
             generator = problem.generator("labelled views")
-            views = LabelledViews.drawn(images, num_views, students.smallest_crop, answer, generator)
+            views = views_for(students, images, num_views, answer, generator)
     labels = class_major_labels(problem.num_classes, problem.images_per_class)
     return Synthetic(images.cpu(), labels, soft_labels=logits, teacher=teacher, training=students, views=views)
 
 
-def relabelling_work(problem: Problem, architectures: Sequence[str], num_views: int = 0) -> Work:
-    """All images, and views of them, pass forward through each of the networks."""
+def views_for(
+    students: TrainRecipe,
+    images: Float[Tensor, "n c h w"],
+    num_views: int,
+    teacher: Teacher,
+    generator: torch.Generator,
+) -> LabelledViews:
+    """Views as students see images who train like this, which they then go on mirroring if they did before.
+
+    Args:
+        students: say how small boxes are, and how often CutMix mixes them.
+        images: preprocessed.
+        num_views: of each image, at least 1.
+        teacher: labels them.
+        generator: on the CPU.
+    """
+    mixed = students.mixing_probability if students.mixing == "cutmix" else 0.0
+    answer = answers_for(students, teacher)
+    return LabelledViews.drawn(images, num_views, answer, generator, smallest_crop=students.smallest_crop, mixed=mixed)
+
+
+def answers_for(students: TrainRecipe, teacher: Teacher) -> Teacher:
+    """The teacher, asked about both a view and its mirror image where students take one for the other."""
+    return (lambda images: (teacher(images) + teacher(images.flip(3))) / 2) if students.mirrors else teacher
+
+
+def relabelling_work(
+    problem: Problem, architectures: Sequence[str], students: TrainRecipe | None = None, num_views: int = 0
+) -> Work:
+    """All images, and views of them and maybe their mirror images, pass forward through each of the networks."""
     num_images = problem.num_classes * problem.images_per_class
+    looks = 1 + num_views * (2 if students and students.mirrors else 1)
     cost = sum(problem.relative_cost(architecture) for architecture in architectures)
     loads = (Load(min(num_images, _BATCH), "forward", architecture=architecture) for architecture in architectures)
-    return Work(forward=int(num_images * (1 + num_views) * cost), loads=tuple(loads))
+    return Work(forward=int(num_images * looks * cost), loads=tuple(loads))
 
 
 def ready(problem: Problem, teacher: SavedNetwork) -> Network:

@@ -56,6 +56,11 @@ class TrainRecipe(Config):
     """Decay, per step, of an exponential moving average of the weights, which is then the network that is kept."""
 
     @property
+    def mirrors(self) -> bool:
+        """Whether the augmentation mirrors images, so that an image and its mirror image mean the same."""
+        return "flip" in self.augmentation.replace("+", "_").split("_")
+
+    @property
     def on_hard_labels(self) -> TrainRecipe:
         """The same against hard labels, where there is nothing but cross-entropy to take."""
         return self.model_copy(update={"loss": "cross_entropy", "hard_weight": 0.0})

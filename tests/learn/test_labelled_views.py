@@ -26,10 +26,11 @@ def answer(images: torch.Tensor) -> torch.Tensor:
     return images.flatten(1)[:, :3]
 
 
-def with_views(num_views: int = 3, **parts) -> DistilledSet:
+def with_views(num_views: int = 3, mixed: float = 0.0, **parts) -> DistilledSet:
     whole = make_set(**parts)
     generator = torch.Generator().manual_seed(3)
-    return replace(whole, views=LabelledViews.drawn(whole.images, num_views, 0.2, answer, generator))
+    views = LabelledViews.drawn(whole.images, num_views, answer, generator, smallest_crop=0.2, mixed=mixed)
+    return replace(whole, views=views)
 
 
 def views_of(whole: DistilledSet) -> LabelledViews:
@@ -56,25 +57,50 @@ def test_epochs_take_turns_at_the_views():
     whole = with_views()
     data = labelled_training_set(whole, "static", CPU)
     for epoch in range(7):
-        number = torch.full((6,), epoch % 3)
+        number = epoch % 3
         seen = data.of_epoch(epoch)
         assert torch.equal(seen.images(ALL), views_of(whole).seen(whole.images, number))
         targets = seen.targets(ALL, seen.images(ALL))
         assert torch.equal(targets.logits, views_of(whole).answers(number))
         assert torch.equal(targets.labels, whole.labels)
     assert torch.equal(data.images(ALL), data.of_epoch(0).images(ALL))
-    assert torch.equal(data.targets(ALL, whole.images).logits, views_of(whole).answers(torch.zeros(6).long()))
+    assert torch.equal(data.targets(ALL, whole.images).logits, views_of(whole).answers(0))
+
+
+def losses(room: Classroom, recipe: TrainRecipe) -> list[float]:
+    return train_student(room, ARCHITECTURE, recipe, 0, CPU).history.losses
 
 
 def test_students_augment_views_no_further():
     whole = with_views()
     room = Classroom.of_distilled(whole, "static", CPU)
     recipe = TrainRecipe(epochs=3, batch_size=4, schedule="constant", loss="squared_error")
-    first = train_student(room, ARCHITECTURE, recipe, 0, CPU)
-    plain = train_student(room, ARCHITECTURE, recipe.model_copy(update={"augmentation": "none"}), 0, CPU)
-    assert first.history.losses == plain.history.losses
+    plain, mirrored = ({"augmentation": name} for name in ("none", "flip"))
+    assert losses(room, recipe.model_copy(update={"augmentation": "resized"})) == losses(
+        room, recipe.model_copy(update=plain)
+    )
+    assert losses(room, recipe.model_copy(update={"augmentation": "resized+flip"})) == losses(
+        room, recipe.model_copy(update=mirrored)
+    )
+    mixed = Classroom.of_distilled(with_views(mixed=1.0), "static", CPU)
+    cutmix = recipe.model_copy(update={"mixing": "cutmix"})
+    assert losses(mixed, cutmix) == losses(mixed, recipe)  # they are mixed already
+    assert losses(room, cutmix) != losses(room, recipe)
     other = Classroom.of_distilled(with_views(2), "static", CPU)
-    assert train_student(other, ARCHITECTURE, recipe, 0, CPU).history.losses != first.history.losses
+    assert losses(other, recipe) != losses(room, recipe)
+
+
+def test_stages_without_views_of_their_own_take_labels_of_images():
+    whole = with_views(num_views=1, mixed=1.0, soft_labels=torch.randn(6, 3))
+    parts = views_of(whole).parts
+    assert parts is not None
+    others = replace(parts, partners=torch.tensor([2, 3, 0, 1, 2, 3], dtype=torch.int32)[:, None])
+    whole = replace(whole, views=replace(views_of(whole), parts=others))
+    inside = class_stages(Grouping(whole.class_names, (0, 1, 0)))[0]
+    assert inside is not None
+    own = inside.of_set(whole)
+    assert own.soft_labels is not None
+    assert own.views is None
 
 
 def test_digests_tell_views_apart():
@@ -93,13 +119,13 @@ def test_views_are_saved_with_the_set_and_counted(tmp_path):
     assert torch.equal(views_of(again).boxes, views_of(whole).boxes)
     assert torch.equal(views_of(again).logits, views_of(whole).logits)
     more = whole.stored_bytes().labels - make_set().stored_bytes().labels
-    assert more == views_of(whole).nbytes == 6 * 3 * (5 + 2 * 3)
+    assert more == views_of(whole).nbytes == 6 * 3 * (4 + 2 * 3)
 
 
 def test_views_of_other_images_or_classes_or_of_mosaics_are_refused():
     whole = with_views()
     with pytest.raises(DistailError, match="5 images and 3 classes"):
-        replace(whole, views=views_of(whole).of_images(torch.arange(5)))
+        replace(whole, views=views_of(whole).of_images(torch.arange(6) < 5))
     with pytest.raises(DistailError, match="6 images and 2 classes"):
         replace(whole, views=views_of(whole).answering(lambda logits: logits[:, :2]))
     with pytest.raises(DistailError, match="mosaics"):
