@@ -21,11 +21,12 @@ from distail.catalog import built_in_recipe
 from distail.cli.options import parse_settings
 from distail.distilled import DistilledSet
 from distail.evaluation.recipe import EvaluationRecipe
+from distail.learn.labels import own_training
 from distail.methods._registry import method_names
 from distail.pipeline import distill
 from distail.progress import PlainProgress
 from distail.recipe import DataRecipe, Recipe
-from distail.scoring import real_images_as_set, score
+from distail.scoring import real_images_as_set, score, with_teacher
 from distail.training.recipe import TrainRecipe
 from distail.training_images import load_training_images
 
@@ -39,7 +40,7 @@ def main() -> None:
     data = DataRecipe(source=source, imbalance=arguments.imbalance)
     settings: dict[str, object] = {}
     preprocessing = "normalize"
-    evaluation = EvaluationRecipe(train=TrainRecipe(epochs=arguments.epochs))
+    evaluation = EvaluationRecipe(train=TrainRecipe(**({"epochs": arguments.epochs} if arguments.epochs else {})))
     if arguments.method == "full":
         distilled: DistilledSet = real_images_as_set(load_training_images(data).images)
     else:
@@ -56,9 +57,14 @@ def main() -> None:
     name = arguments.name
     if arguments.seeds:
         evaluation = evaluation.model_copy(update={"seeds": arguments.seeds})
+    if arguments.labels:
+        evaluation = evaluation.model_copy(update={"labels": arguments.labels})
+        name = f"{name}-{arguments.labels}"
     if arguments.arch:
         evaluation = evaluation.model_copy(update={"architectures": (arguments.arch,)})
         name = f"{name}-on-{arguments.arch}"
+    evaluation = with_teacher(evaluation, arguments.runs / arguments.name)
+    how = own_training(distilled, evaluation.labels).changed_by(evaluation.train)
     result = score(
         distilled,
         evaluation,
@@ -79,7 +85,9 @@ def main() -> None:
             "settings": settings,
             "images": len(distilled),
             "labels": result.of("distilled")[0].labels,
-            "epochs": evaluation.train.epochs,
+            "epochs": how.epochs,
+            "students": how.given,
+            "stored_bytes": asdict(result.stored),
             "selection": "last epoch",
             "scores": summary,
             "per_class": [asdict(value) for value in result.per_class()],
@@ -111,10 +119,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], help="NAME=VALUE of a hyper-parameter")
     parser.add_argument("--name", help="name of the result; the method's name when omitted")
     parser.add_argument("--arch", help="network of the students, if not the recipe's")
+    parser.add_argument("--labels", choices=("hard", "static", "teacher"), help="if not those of the recipe")
     parser.add_argument("--imbalance", type=float, default=100)
     parser.add_argument("--ipc", type=int, default=10)
     parser.add_argument("--seeds", type=int, help="students; as the recipe says, or 3, when omitted")
-    parser.add_argument("--epochs", type=int, default=1000)
+    parser.add_argument("--epochs", type=int, help="those stored with the set, or 1,000, when omitted")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--experts", type=Path, help="folder of the expert bank")
     parser.add_argument(

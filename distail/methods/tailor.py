@@ -62,7 +62,6 @@ class Tailor(RecoverySettings, Method):
             "learning_rate": 0.1,
             "weight_decay": 5e-4,
             "schedule": "one_cycle",
-            "warmup": 0.0,
             "augmentation": "crop+flip",
             "mixing": "cutmix",
             "mixing_probability": 0.5,
