@@ -5,7 +5,9 @@
     DISTAIL_DATA=... python benchmarks/cifar10_lt.py lad-cifar10lt-if100-ipc10-cpu --set dam=off --name dam_off
     DISTAIL_DATA=... python benchmarks/cifar10_lt.py lad-cifar10lt-if100-ipc10-cpu --name lad --arch vgg11
 
-`--arch` scores a set that was made before with other networks; the result is called NAME-on-NETWORK.
+`--arch` scores a set that was made before with other networks; the result is called NAME-on-NETWORK. `--labels` scores
+by another label protocol, NAME-PROTOCOL, and `--validation` on images of the training split outside the long tail,
+NAME-validation, for what is chosen between.
 
 A built-in recipe brings its settings, preprocessing, imbalance and IPC along. `full` trains on all 12,406 images.
 The data folder holds cifar10/train.parquet and cifar10/test.parquet.
@@ -15,6 +17,8 @@ import argparse
 import os
 from dataclasses import asdict
 from pathlib import Path
+
+from learning_curve import validation_images
 
 from distail.artifact import write_json
 from distail.catalog import built_in_recipe
@@ -60,6 +64,8 @@ def main() -> None:
     if arguments.labels:
         evaluation = evaluation.model_copy(update={"labels": arguments.labels})
         name = f"{name}-{arguments.labels}"
+    if arguments.validation:
+        name = f"{name}-validation"
     if arguments.arch:
         evaluation = evaluation.model_copy(update={"architectures": (arguments.arch,)})
         name = f"{name}-on-{arguments.arch}"
@@ -68,7 +74,7 @@ def main() -> None:
     result = score(
         distilled,
         evaluation,
-        test=source,
+        test=validation_images(distilled) if arguments.validation else source,
         precision=arguments.precision,
         networks=arguments.networks,
         progress=PlainProgress(),
@@ -89,6 +95,7 @@ def main() -> None:
             "students": how.given,
             "stored_bytes": asdict(result.stored),
             "selection": "last epoch",
+            "scored_on": "validation images" if arguments.validation else "test images",
             "scores": summary,
             "per_class": [asdict(value) for value in result.per_class()],
             "class_names": list(result.class_names),
@@ -120,6 +127,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--name", help="name of the result; the method's name when omitted")
     parser.add_argument("--arch", help="network of the students, if not the recipe's")
     parser.add_argument("--labels", choices=("hard", "static", "teacher"), help="if not those of the recipe")
+    parser.add_argument(
+        "--validation", action="store_true", help="score on validation images; test images are not read"
+    )
     parser.add_argument("--imbalance", type=float, default=100)
     parser.add_argument("--ipc", type=int, default=10)
     parser.add_argument("--seeds", type=int, help="students; as the recipe says, or 3, when omitted")
