@@ -10,7 +10,6 @@ from distail.cli.two_stage import TwoStageFlags
 from distail.errors import DistailError
 
 if TYPE_CHECKING:
-    from distail.runtime import Runtime
     from distail.scoring import TrainingSource
     from distail.training.recipe import TrainRecipe
 
@@ -91,9 +90,8 @@ def train(
     runtime = resolve_runtime(compute.device, compute.precision)
     if (two_stage := stages.values()) is not None:
         source = _long_tailed(target, train, imbalance, holdout, image_size)
-        output.show(
-            *_in_two_stages(target, two_stage, source, asked, arch, labels, teacher, seed, runtime, out, output)
-        )
+        common = {"train": asked, "labels": labels, "teacher": teacher, "seed": seed, "runtime": runtime}
+        output.show(*_in_two_stages(target, two_stage, out, arch, output, training=source, **common))
         return
     if train is not None:
         raise DistailError("--train names images for --two-stage. Pass --two-stage as well, or leave it out.")
@@ -141,36 +139,16 @@ def _long_tailed(
 
 
 def _in_two_stages(
-    target: str,
-    asked: dict[str, Any],
-    source: TrainingSource,
-    recipe: TrainRecipe,
-    arch: str,
-    labels: Literal["hard", "static", "teacher"],
-    teacher: Path | None,
-    seed: int,
-    runtime: Runtime,
-    out: Path,
-    output: Output,
+    target: str, asked: dict[str, Any], out: Path, arch: str, output: Output, **how: Any
 ) -> tuple[dict[str, Any], str]:
-    """Trains and saves a two-stage network; returns what to show of it."""
+    """Trains, as `train_on_set` is told to, and saves a two-stage network; returns what to show of it."""
     from distail.config import parse_config
     from distail.groups.settings import TwoStageRecipe
     from distail.groups.two_stage import save_two_stage
     from distail.two_stages import train_on_set
 
-    trained = train_on_set(
-        target,
-        parse_config(TwoStageRecipe, asked, "train"),
-        training=source,
-        architecture=arch,
-        train=recipe,
-        labels=labels,
-        teacher=teacher,
-        seed=seed,
-        runtime=runtime,
-        progress=output.progress(),
-    )
+    recipe = parse_config(TwoStageRecipe, asked, "train")
+    trained = train_on_set(target, recipe, architecture=arch, progress=output.progress(), **how)
     save_two_stage(out, trained.saved)
     grouping = trained.saved.model.grouping.to_json()["groups"]
     learned = ", ".join(f"{stage.title} for {stage.epochs} epochs" for stage in trained.stages)
