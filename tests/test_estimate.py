@@ -112,7 +112,7 @@ def test_every_batch_field_is_a_field():
     fields = {name: (find_method(name), find_method(name).batch_field) for name in method_names()}
     assert {name: field for name, (_, field) in fields.items() if field} == {
         **dict.fromkeys(("lad", "datm", "ftd", "mtt", "tesla"), "batch_size"),
-        **dict.fromkeys(("sre2l", "edc", "rldd"), "batch_size"),
+        **dict.fromkeys(("sre2l", "edc", "rldd", "tailor"), "batch_size"),
         **dict.fromkeys(("dm", "dc", "dsa"), "real_batch"),
         "idm": "network_batch_size",
         "dream": "synthetic_batch",

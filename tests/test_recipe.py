@@ -86,6 +86,12 @@ def test_text_and_back(tmp_path_factory, recipe):
     assert load_recipe(str(path)) == recipe
 
 
+@pytest.mark.parametrize("word", ["1e5", "0E0", "-2.e+3", "1.5", "007", "no", "true", "null", "~"])
+def test_words_that_look_like_other_values_stay_words(tmp_path, word):
+    recipe = Recipe(data=DataRecipe(source=word), architecture=word, settings={word: word})
+    assert load_recipe(written(tmp_path, recipe.to_yaml())) == recipe
+
+
 def test_only_the_source_is_needed(tmp_path):
     read = load_recipe(written(tmp_path, "data:\n  source: digits\n"))
     assert read == Recipe(data=DataRecipe(source="digits"))
