@@ -34,7 +34,7 @@ class Recipe(Config):
 
     data: DataRecipe
     """The training images."""
-    method: str = "dm"
+    method: str = "tailor"
     """Name of a built-in method, or the module path of another."""
     settings: dict[str, Any] = {}
     """Hyper-parameters of the method that differ from its defaults."""

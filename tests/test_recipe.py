@@ -95,7 +95,7 @@ def test_words_that_look_like_other_values_stay_words(tmp_path, word):
 def test_only_the_source_is_needed(tmp_path):
     read = load_recipe(written(tmp_path, "data:\n  source: digits\n"))
     assert read == Recipe(data=DataRecipe(source="digits"))
-    assert (read.method, read.images_per_class, read.evaluation) == ("dm", 10, None)
+    assert (read.method, read.images_per_class, read.evaluation) == ("tailor", 10, None)
 
 
 def test_the_text_keeps_the_order_of_the_fields():

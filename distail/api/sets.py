@@ -23,7 +23,7 @@ from distail.training_images import training_images
 
 def distill(
     source: str | Path | ImageSet,
-    method: str = "dm",
+    method: str = "tailor",
     *,
     images_per_class: int = 10,
     imbalance: float | None = None,

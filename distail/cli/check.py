@@ -25,7 +25,7 @@ def check(
     imbalance: float | None = None,
     image_size: Annotated[int | None, Whole] = None,
     strict: Annotated[bool, Parameter(negative=())] = False,
-    method: str = "dm",
+    method: str = "tailor",
     ipc: Annotated[int, Whole] = 10,
     arch: str = "convnet3",
     set: Annotated[tuple[str, ...], Repeatable] = (),

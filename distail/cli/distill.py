@@ -17,7 +17,7 @@ def distill(
     source: str,
     /,
     *,
-    method: str = "dm",
+    method: str = "tailor",
     ipc: Annotated[int, Whole] = 10,
     imbalance: float | None = None,
     out: Path | None = None,

@@ -20,7 +20,7 @@ def test_the_facts_are_shown(source):
     assert "0, 0, 3" in shown.flat  # many, medium, few
     assert "Every file is readable." in shown.out
     assert "Images that also stand in the test split: 0." in shown.out
-    assert "Distilling (dm, 2 per class) takes about" in shown.flat
+    assert "Distilling (tailor, 2 per class) takes about" in shown.flat
     assert shown.err == ""
 
 
@@ -41,7 +41,7 @@ def test_json_is_one_object_and_nothing_else(source):
     found = outcome.json
     assert [entry["count"] for entry in found["classes"]] == [12, 12, 12]
     assert found["image_shape"] == [3, 8, 8]
-    assert found["estimate"]["method"] == "dm"
+    assert found["estimate"]["method"] == "tailor"
     assert found["estimate"]["memory_bytes"] > 2**20
     assert "long_tailed" not in found
 
@@ -95,7 +95,9 @@ def test_grayscale_is_told_from_colour(tmp_path, channels):
 
 def test_more_to_compute_is_estimated_longer(source):
     few, many = (
-        succeed("check", source, "--arch", NETWORK, "--set", f"iterations={count}", "--json").json["estimate"]
+        succeed("check", source, "--method", "dm", "--arch", NETWORK, "--set", f"iterations={count}", "--json").json[
+            "estimate"
+        ]
         for count in (1, 100_000)
     )
     assert many["seconds"] > 100 * few["seconds"]
