@@ -200,6 +200,11 @@ class LabelledViews:
         return replace(self, logits=logits.clamp(-_LARGEST, _LARGEST).to(torch.float16))
 
 
+def bytes_of_view(num_classes: int) -> int:
+    """What a mixed view takes: its box, the partner with box and place, and a logit a class."""
+    return 4 + 12 + 2 * num_classes
+
+
 def _enlarged(images: Float[Tensor, "n c h w"], boxes: UInt8[Tensor, "n 4"]) -> Float[Tensor, "n c h w"]:
     """A box of each image, at the size of the image."""
     tall, wide, above, beside = boxes.float().unbind(1)

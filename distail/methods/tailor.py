@@ -13,10 +13,12 @@ tells classes apart is averaged out there. The network labels the images, and st
 What was tried, and what each part gives, is in docs/own_method.md.
 """
 
+import math
 from typing import ClassVar
 
 from pydantic import Field
 
+from distail.data.labelled_views import bytes_of_view
 from distail.methods._method import Method
 from distail.problem import Problem, Synthetic, Work
 from distail.synthetic.batches import whole_class_batches
@@ -29,6 +31,11 @@ from distail.teachers.spec import TeacherSpec
 from distail.teachers.teaching import teach
 from distail.teachers.work import teacher_architecture, teachers_work
 from distail.training.recipe import TrainRecipe
+
+_VIEWS = 100
+"""On CIFAR-10-LT as good as asking the network (docs/own_method.md)."""
+_LEAST_ROOM = 4 * 2**20
+"""Bytes that labels may take, however few images there are."""
 
 
 class Tailor(RecoverySettings, Method):
@@ -52,8 +59,9 @@ class Tailor(RecoverySettings, Method):
     """Smallest share of an image's area in the views that are aligned."""
     statistics_batch: int = Field(default=250, ge=1)
     """Real images measured at once, which does not change the result."""
-    views: int = Field(default=100, ge=0)
-    """Views of each image that are stored with a label each; 0 stores one label an image."""
+    views: int | None = Field(default=None, ge=0)
+    """Views of each image that are stored with a label each; 0 stores one label an image, null 100 views, or as many as
+    take no more bytes than the images, or than 4 MiB."""
     teacher: TeacherSpec = TeacherSpec(
         baseline="balanced_softmax",
         train={
@@ -91,11 +99,19 @@ class Tailor(RecoverySettings, Method):
             + nearest_work(problem, architectures[0])
             + statistics_work(problem, architectures, self.statistics_batch)
             + recovery_work(problem, self._with_whole_classes(problem), architectures)
-            + relabelling_work(problem, architectures, self.students, self.views)
+            + relabelling_work(problem, architectures, self.students, self.num_views(problem))
         )
 
     def _with_whole_classes(self, problem: Problem) -> RecoverySettings:
         return self.model_copy(update={"batch_size": max(self.batch_size, problem.images_per_class)})
+
+    def num_views(self, problem: Problem) -> int:
+        """Views of each image."""
+        if self.views is not None:
+            return self.views
+        images = problem.num_classes * problem.images_per_class
+        room = max(_LEAST_ROOM, 4 * images * math.prod(problem.train.image_shape))
+        return max(1, min(_VIEWS, room // (images * bytes_of_view(problem.num_classes))))
 
     def distill(self, problem: Problem) -> Synthetic:
         """Trains the network, measures it, and descends from real images.
@@ -119,7 +135,7 @@ class Tailor(RecoverySettings, Method):
             betas=(0.9, 0.999),
         )
         images = recover(problem, recovery, lambda: nearest_real_images(problem, network))
-        return relabelled(problem, images, teacher, self.students, self.views)
+        return relabelled(problem, images, teacher, self.students, self.num_views(problem))
 
 
 def _of_channels(statistics: Statistics) -> Statistics:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from distail.data.augment import DSA, DSAParameters
-from distail.data.labelled_views import LabelledViews, Parts
+from distail.data.labelled_views import LabelledViews, Parts, bytes_of_view
 from distail.errors import DistailError
 
 IMAGES = torch.randn(5, 3, 8, 6, generator=torch.Generator().manual_seed(0))
@@ -165,6 +165,7 @@ def test_what_is_stored_comes_back_and_is_counted(mixed):
     assert torch.equal(again.seen(IMAGES, 1), views.seen(IMAGES, 1))
     size = 4 + 2 * 3 + (4 + 4 + 4 if mixed else 0)
     assert views.nbytes == sum(tensor.nbytes for tensor in tensors.values()) == 5 * 4 * size
+    assert size == bytes_of_view(3) - (0 if mixed else 12)
     assert LabelledViews.from_tensors({}) is None
 
 

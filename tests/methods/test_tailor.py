@@ -107,6 +107,21 @@ def test_views_are_labelled_by_the_teacher():
     assert quick("tailor", views=0).distill(problem).views is None
 
 
+@pytest.mark.parametrize(
+    ("num_classes", "side", "ipc", "expected"),
+    [
+        (3, 8, 2, 100),  # 4 MiB hold far more
+        (10, 32, 10, 100),
+        (200, 32, 10, 4 * 3 * 32 * 32 // (16 + 400)),  # no more than the images
+        (200, 8, 50, 1),  # 7.7 MB of images, 4.2 MB a view
+    ],
+)
+def test_views_take_no_more_room_than_the_images(num_classes, side, ipc, expected):
+    problem = tiny_problem((1,) * num_classes, (3, side, side), images_per_class=ipc, **BN)
+    assert Tailor().num_views(problem) == expected
+    assert Tailor(views=7).num_views(problem) == 7
+
+
 def test_work_is_what_it_computes():
     problem = tiny_problem((9, 4, 1), **BN)
     assert_work_is_what_it_computes(quick("tailor", views=3), problem, (CHEAP_TEACHER,))
@@ -115,6 +130,6 @@ def test_work_is_what_it_computes():
 
 def test_students_and_teacher_are_as_measured():
     method = Tailor()
-    assert (method.iterations, method.image_lr, method.statistics_weight, method.views) == (300, 0.02, 10, 100)
+    assert (method.iterations, method.image_lr, method.statistics_weight, method.views) == (300, 0.02, 10, None)
     assert (method.teacher.baseline, method.teacher.train["mixing"]) == ("balanced_softmax", "cutmix")
     assert (method.students.batch_size, method.students.loss) == (10, "squared_error")
