@@ -49,8 +49,9 @@ FINDINGS = """\
 - The set was made by 120 iterations of 8 rounds from real images, not by 1,000 of 10 from noise.
 - Three groups instead of two take 2.9 points from two stages with DC's set: the group stage is right for 67% instead of
   88%.
-- LAD's set, which learned from all 12,406 images, loses 2.0 points by two stages (46.6 to 44.6): its soft labels tell
-  the groups apart already, and the group stage, right for 86%, learned from long-tailed images. `frog` falls by 22."""
+- LAD's set, which learned from all 12,406 images, loses 2.0 points by two stages (46.6 to 44.6), `frog` alone
+  22. The likely cause: the group stage, right for 86%, learned from long-tailed images, and LAD's soft labels tell the
+  groups apart already."""
 
 STAGES_NOTE = """\
 `a + b` is two stages: the group stage learned from a, the class stages from b; *soft* sums over groups, *hard* goes
