@@ -122,6 +122,10 @@ class DistilledSet:
                 f"The labelled views are of {len(self.views)} images and {self.views.logits.shape[2]} classes, the set "
                 f"has {len(self.labels)} and {self.num_classes}."
             )
+        if self.soft_labels is None:
+            raise DistailError(
+                "A set with labelled views needs soft labels of its images too; relabel it by a teacher."
+            )
         if self.mosaic > 1:
             raise DistailError("Views of mosaics are not known: their cells are images of their own.")
 
@@ -191,7 +195,7 @@ class DistilledSet:
     def with_pixels(self, pixels: UInt8[Tensor, "n c h w"]) -> DistilledSet:
         """The same set, mosaics decoded, with its images replaced by these raw ones, preprocessed; what an export
         leaves of it."""
-        return replace(self.decoded(), images=self.preprocessing.apply(pixels))
+        return replace(self.decoded(), images=self.preprocessing.apply(pixels), views=None)
 
     def save(self, path: str | Path) -> None:
         """Writes the set to one safetensors file, atomically."""

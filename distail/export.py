@@ -180,6 +180,7 @@ def _dropped(distilled: DistilledSet, format: str, loss: PixelLoss) -> tuple[str
     conditions = {
         "exact float images": loss.max > FLOAT_NOISE,
         "soft labels": distilled.soft_labels is not None and format == "folder",
+        "labelled views": distilled.views is not None,
         "learning rate": distilled.learning_rate is not None,
         "recipe of students": distilled.training is not None,
         "preprocessing": distilled.preprocessing.kind != "none",

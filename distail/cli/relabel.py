@@ -34,8 +34,8 @@ def relabel(
     teacher
         File of a network whose logits become the labels, made by `distail train` or `distail baseline --save`.
     views
-        Random views of each image (boxes, enlarged, mirrored or not) that the teacher labels one by one and the set
-        stores; 0 stores none. When omitted, the views that the set has are labelled anew.
+        Random boxes of each image, enlarged, and mixed where the set's students train with CutMix, that the teacher
+        labels one by one and the set stores; 0 stores none. When omitted, views that the set has are labelled anew.
     adsa
         Correct the labels by one number, so that classes are equally certain.
     train

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float, Integer, UInt8
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int64, Integer, UInt8
 from torch import Tensor
 
 from distail.data.augment import DSA, DSAParameters
@@ -41,6 +42,12 @@ class Parts:
     partners: Integer[Tensor, "n v"]
     boxes: UInt8[Tensor, "n v 4"]
     places: UInt8[Tensor, "n v 4"]
+
+    def shown(self, number: int, size: tuple[int, int]) -> Bool[Tensor, "n h w"]:
+        """Which pixels of one view of each image are the partner's, at this height and width."""
+        top, bottom, left, right = self.places[:, number].unbind(1)
+        rows, columns = _between(top, bottom, size[0]), _between(left, right, size[1])
+        return rows[:, :, None] & columns[:, None, :]
 
     def to_tensors(self) -> dict[str, Tensor]:
         """What a file holds."""
@@ -98,14 +105,28 @@ class LabelledViews:
             images: preprocessed, on any device.
             number: of the view, 0 to v - 1.
         """
-        views, (height, width) = _enlarged(images, self.boxes[:, number]), images.shape[2:]
+        views = _enlarged(images, self.boxes[:, number])
         if self.parts is None:
             return views
         others = _enlarged(images[self.parts.partners[:, number].to(images.device)], self.parts.boxes[:, number])
-        top, bottom, left, right = self.parts.places[:, number].unbind(1)
-        rows, columns = _between(top, bottom, height), _between(left, right, width)
-        shows = rows[:, None, :, None] & columns[:, None, None, :]  # n 1 h w
+        shows = self.parts.shown(number, (images.shape[2], images.shape[3]))[:, None]  # n 1 h w
         return torch.where(shows.to(images.device), others, views)
+
+    def hard_labels(
+        self, labels: Int64[Tensor, " n"], number: int, size: tuple[int, int]
+    ) -> Int64[Tensor, " n"] | Float[Tensor, "n k"]:
+        """Hard labels of one view of each image; each class' share of its pixels where views are mixed.
+
+        Args:
+            labels: of the images.
+            number: of the view.
+            size: height and width of the images.
+        """
+        if self.parts is None:
+            return labels
+        own = F.one_hot(labels, self.logits.shape[2]).float()
+        share = self.parts.shown(number, size).float().mean((1, 2))[:, None].to(own)
+        return (1 - share) * own + share * own[self.parts.partners[:, number].to(labels.device)]
 
     def answers(self, number: int) -> Float[Tensor, "n k"]:
         """The teacher's logits for one view of each image, in single precision."""
@@ -114,16 +135,16 @@ class LabelledViews:
     def of_images(self, kept: Bool[Tensor, " n"]) -> LabelledViews | None:
         """The views of some of the images that show parts of these alone.
 
-        Every image keeps as many as the one that keeps the fewest; None where one keeps none.
+        Every image gets as many as the one that keeps the most, by repeating its own; None where an image keeps none.
         """
         own = kept.nonzero().squeeze(1)
         if self.parts is None:
             return LabelledViews(self.boxes[own], self.logits[own])
-        whole = kept[self.parts.partners[own]]  # m v
-        fewest = int(whole.sum(1).min()) if len(own) else 0
-        if fewest == 0:
+        counts = (whole := kept[self.parts.partners[own]]).sum(1)  # m v; m
+        if len(own) == 0 or int(counts.min()) == 0:
             return None
-        numbers = (~whole).to(torch.uint8).argsort(dim=1, stable=True)[:, :fewest]  # those that stay whole, in order
+        in_order = (~whole).to(torch.uint8).argsort(dim=1, stable=True)  # those that stay whole come first
+        numbers = in_order.gather(1, torch.arange(int(counts.max())) % counts[:, None])
         rows, place = own[:, None], torch.cumsum(kept, 0) - 1
         parts = Parts(
             place[self.parts.partners[rows, numbers]].to(torch.int32),

@@ -47,7 +47,9 @@ class ViewTrainingSet:
     def of_epoch(self, epoch: int) -> TensorTrainingSet:
         """The epoch's view of each image; views are in random order as they were drawn, so that they take turns."""
         number = epoch % self.views.num_views
-        targets = Targets(self.all_labels, self.views.answers(number).to(self.all_images.device))
+        _, height, width = self.image_shape
+        hard = self.views.hard_labels(self.all_labels, number, (height, width))
+        targets = Targets(hard, self.views.answers(number).to(self.all_images.device))
         return TensorTrainingSet(self.views.seen(self.all_images, number), targets, self.num_classes)
 
     def recipe_for(self, recipe: TrainRecipe) -> TrainRecipe:

@@ -8,6 +8,7 @@ import torch
 from distail.data.labelled_views import LabelledViews
 from distail.distilled import DistilledSet, load_distilled
 from distail.errors import DistailError
+from distail.export import export_set
 from distail.groups.grouping import Grouping
 from distail.groups.stages import class_stages, group_stage
 from distail.learn.labelled_views import ViewTrainingSet
@@ -27,7 +28,7 @@ def answer(images: torch.Tensor) -> torch.Tensor:
 
 
 def with_views(num_views: int = 3, mixed: float = 0.0, **parts) -> DistilledSet:
-    whole = make_set(**parts)
+    whole = make_set(**{"soft_labels": torch.randn(6, 3, generator=torch.Generator().manual_seed(1)), **parts})
     generator = torch.Generator().manual_seed(3)
     views = LabelledViews.drawn(whole.images, num_views, answer, generator, smallest_crop=0.2, mixed=mixed)
     return replace(whole, views=views)
@@ -91,7 +92,7 @@ def test_students_augment_views_no_further():
 
 
 def test_stages_without_views_of_their_own_take_labels_of_images():
-    whole = with_views(num_views=1, mixed=1.0, soft_labels=torch.randn(6, 3))
+    whole = with_views(num_views=1, mixed=1.0)
     parts = views_of(whole).parts
     assert parts is not None
     others = replace(parts, partners=torch.tensor([2, 3, 0, 1, 2, 3], dtype=torch.int32)[:, None])
@@ -118,7 +119,7 @@ def test_views_are_saved_with_the_set_and_counted(tmp_path):
     again = load_distilled(tmp_path / "set.safetensors")
     assert torch.equal(views_of(again).boxes, views_of(whole).boxes)
     assert torch.equal(views_of(again).logits, views_of(whole).logits)
-    more = whole.stored_bytes().labels - make_set().stored_bytes().labels
+    more = whole.stored_bytes().labels - replace(whole, views=None).stored_bytes().labels
     assert more == views_of(whole).nbytes == 6 * 3 * (4 + 2 * 3)
 
 
@@ -130,6 +131,22 @@ def test_views_of_other_images_or_classes_or_of_mosaics_are_refused():
         replace(whole, views=views_of(whole).answering(lambda logits: logits[:, :2]))
     with pytest.raises(DistailError, match="mosaics"):
         replace(whole, mosaic=2)
+    with pytest.raises(DistailError, match="soft labels of its images"):
+        replace(whole, soft_labels=None)
+
+
+def test_hard_labels_are_mixed_as_the_views_are():
+    whole = with_views(mixed=1.0)
+    seen = labelled_training_set(whole, "static", CPU).of_epoch(1)
+    found = seen.targets(ALL, seen.images(ALL)).labels
+    assert torch.equal(found, views_of(whole).hard_labels(whole.labels, 1, (8, 8)))
+    assert found.shape == (6, 3)
+
+
+def test_exports_say_that_views_are_lost(tmp_path):
+    lost = export_set(with_views(), tmp_path / "set.npz", "npz").dropped
+    assert "labelled views" in lost
+    assert with_views().with_pixels(with_views().to_pixels()).views is None
 
 
 def test_stages_learn_from_views_of_their_own_images():
