@@ -69,8 +69,8 @@ JPEG (quality 75) copy of CIFAR-10. *Published* is a number from a paper, on los
 
 Other students than above: of these sets they learn as the set says, 1,000 epochs of AdamW in batches of 10 with random
 boxes and CutMix, by stored labels of views (`static`) or by the network itself (`teacher`); so these rows are not
-comparable with those above as methods. Three students of one set each, last epoch. *Stored* is what the set
-holds, in bytes of tensors: images in 32-bit floats, labels with those of views, and the network where it is asked.
+comparable with those above as methods. Three students of one set each, last epoch. *Stored* is what students
+need, in bytes of tensors: images in 32-bit floats, labels with those of views, and the network where it is asked.
 
 {taught_notes}
 

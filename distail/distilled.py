@@ -18,7 +18,7 @@ from distail.data.labelled_views import LabelledViews
 from distail.data.preprocess import Preprocessing
 from distail.errors import DistailError
 from distail.synthetic.mosaic import decode_preprocessed
-from distail.training.recipe import TrainRecipe
+from distail.training.recipe import LabelProtocol, TrainRecipe
 
 KIND = "distilled set"
 FILE_NAME = "distilled.safetensors"
@@ -187,9 +187,13 @@ class DistilledSet:
         whole = self.decoded()
         return TensorDataset(whole.images, whole.soft_targets() if soft else whole.labels)
 
-    def stored_bytes(self) -> StoredBytes:
-        """Bytes of images, labels and preprocessing; mosaics count as they are stored."""
-        soft = sum(0 if labels is None else labels.nbytes for labels in (self.soft_labels, self.views))
+    def stored_bytes(self, labels: LabelProtocol = "static") -> StoredBytes:
+        """Bytes of images, labels and preprocessing that students of a label protocol need, without the teacher's.
+
+        Hard labels always count, and all others that are stored under 'static'; mosaics count as they are stored.
+        """
+        kinds = (self.soft_labels, self.views) if labels == "static" else ()
+        soft = sum(kind.nbytes for kind in kinds if kind is not None)
         return StoredBytes(self.images.nbytes, self.labels.nbytes + soft, self.preprocessing.num_bytes)
 
     def with_pixels(self, pixels: UInt8[Tensor, "n c h w"]) -> DistilledSet:

@@ -132,7 +132,7 @@ def evaluate(scoring: Scoring) -> Evaluation:
                 for one in scored:
                     right = f"{one.scores.accuracy:.1%} of the test images right"
                     scoring.progress.say(f"{one.subject}, {architecture}, seed {seed}: {right}")
-    stored = scoring.distilled.stored_bytes()
+    stored = scoring.distilled.stored_bytes(effective)
     teacher_bytes = scoring.teacher.num_bytes if scoring.teacher else 0
     return Evaluation(
         students=tuple(students),

@@ -120,6 +120,8 @@ def test_views_are_saved_with_the_set_and_counted(tmp_path):
     assert torch.equal(views_of(again).boxes, views_of(whole).boxes)
     assert torch.equal(views_of(again).logits, views_of(whole).logits)
     more = whole.stored_bytes().labels - replace(whole, views=None).stored_bytes().labels
+    for protocol in ("hard", "teacher"):
+        assert whole.stored_bytes(protocol).labels == 8 * 6
     assert more == views_of(whole).nbytes == 6 * 3 * (4 + 2 * 3)
 
 
