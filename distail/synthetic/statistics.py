@@ -151,10 +151,7 @@ class ClassMoments:
     def of_each(self, labels: Int64[Tensor, " n"]) -> Statistics:
         """Of each class among these labels on its own, in ascending order."""
         among = labels.cpu().unique()
-        return {
-            key: Spread(first[among], (self.second[key][among] - first[among].square()).clamp_min(0))
-            for key, first in self.first.items()
-        }
+        return {key: Spread(first[among], self._variances(key)[among]) for key, first in self.first.items()}
 
     def of_labels(self, labels: Int64[Tensor, " n"]) -> Statistics:
         """Classes as often as they are among these labels."""
@@ -163,10 +160,11 @@ class ClassMoments:
 
     def _within(self, weights: Float[Tensor, " k"]) -> Statistics:
         """Weighted means of the classes' means and variances."""
-        return {
-            key: Spread(weights @ first, weights @ (self.second[key] - first.square()).clamp_min(0))
-            for key, first in self.first.items()
-        }
+        return {key: Spread(weights @ first, weights @ self._variances(key)) for key, first in self.first.items()}
+
+    def _variances(self, key: str) -> Float[Tensor, "k d"]:
+        """Within each class."""
+        return (self.second[key] - self.first[key].square()).clamp_min(0)
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Int64
@@ -149,15 +149,17 @@ class _Lesson:
     augment: DSAChain
     loss: BatchLoss
 
-    def batch(
-        self, data: TrainingSet, indices: Int64[Tensor, " b"], generator: torch.Generator
-    ) -> tuple[Tensor, Targets]:
-        """Augmented and maybe mixed images of the epoch's data, and what to answer to them."""
-        views = self.augment(data.images(indices), generator)
+    def of_epoch(self, epoch: int) -> _Lesson:
+        """The same with what one pass over the data sees."""
+        return replace(self, data=self.data.of_epoch(epoch))
+
+    def batch(self, indices: Int64[Tensor, " b"], generator: torch.Generator) -> tuple[Tensor, Targets]:
+        """Augmented and maybe mixed images, and what to answer to them."""
+        views = self.augment(self.data.images(indices), generator)
         if self.recipe.mixing == "none" or not _happens(self.recipe.mixing_probability, generator):
-            return views, data.targets(indices, views)
+            return views, self.data.targets(indices, views)
         mixed = _MIXING[self.recipe.mixing](views, generator)
-        return mixed.images, data.targets(indices, mixed.images, mixed.mixture)
+        return mixed.images, self.data.targets(indices, mixed.images, mixed.mixture)
 
 
 _MIXING: dict[str, Callable[[Tensor, torch.Generator], Mixed]] = {"cutmix": cutmix, "mixup": mixup}
@@ -178,15 +180,15 @@ def _train_epoch(
     technique: Technique,
 ) -> float:
     """One epoch; returns the mean loss."""
-    generator, data = torch_generator(seed, "epoch", epoch), lesson.data.of_epoch(epoch)
+    generator, lesson = torch_generator(seed, "epoch", epoch), lesson.of_epoch(epoch)
     if technique.batches:
         batches = technique.batches(epoch, generator)
     else:
-        batches = shuffled_batches(len(data), lesson.recipe.batch_size, generator)
+        batches = shuffled_batches(len(lesson.data), lesson.recipe.batch_size, generator)
     total = torch.zeros((), device=runtime.device)
     for step, indices in enumerate(batches):
         optimizer.param_groups[0]["lr"] = learning_rate(lesson.recipe, epoch, step, len(batches))
-        images, targets = lesson.batch(data, indices, generator)
+        images, targets = lesson.batch(indices, generator)
         loss, gradients = batch_gradients(network, images, targets, runtime, lesson.loss, epoch)
         for parameter, gradient in zip(network.parameters(), gradients, strict=True):
             parameter.grad = gradient if parameter.requires_grad else None
