@@ -68,6 +68,12 @@ class Classroom:
         data = RealTrainingSet(images, preprocessing, runtime.device)
         return Classroom(data, images.class_names, preprocessing)
 
+    def in_effect(self, recipe: TrainRecipe) -> TrainRecipe:
+        """A recipe as it is carried out here: a learned step size and labelled views replace parts of it."""
+        if self.learning_rate is not None:
+            recipe = recipe.model_copy(update={"learning_rate": self.learning_rate})
+        return self.data.recipe_for(recipe) if isinstance(self.data, ViewTrainingSet) else recipe
+
 
 def train_student(
     classroom: Classroom,
@@ -94,10 +100,7 @@ def train_student(
     Raises:
         DistailError: the architecture is unknown, or training diverges.
     """
-    if classroom.learning_rate is not None:
-        recipe = recipe.model_copy(update={"learning_rate": classroom.learning_rate})
-    if isinstance(classroom.data, ViewTrainingSet):
-        recipe = classroom.data.recipe_for(recipe)
+    recipe = classroom.in_effect(recipe)
     shape = classroom.data.image_shape
     plain = technique is PLAIN and selection is None
     key = training_key(classroom.data, architecture, recipe, seed, runtime) if kept and plain else None
