@@ -24,6 +24,7 @@ ORDER = (
     "parallel",
     "provenance",
     "artifact",
+    "checkpoint",
     "k_means",
     # the stages, in the order in which the data flow
     "data",
