@@ -150,8 +150,8 @@ def test_calibration_bins_hold_every_prediction_and_sum_up_to_the_error(count, n
 def test_calibration_bins_by_hand():
     probabilities = torch.tensor([[0.6, 0.4], [0.56, 0.44], [0.1, 0.9]], dtype=torch.float64)
     bins = calibration_bins(probabilities, torch.tensor([0, 1, 1]))
-    assert bins[8] == CalibrationBin(2, pytest.approx(0.58), 0.5)
-    assert bins[13] == CalibrationBin(1, pytest.approx(0.9), 1.0)
+    assert (bins[8].count, bins[8].confidence, bins[8].accuracy) == (2, pytest.approx(0.58), 0.5)
+    assert (bins[13].count, bins[13].confidence, bins[13].accuracy) == (1, pytest.approx(0.9), 1.0)
     assert [place for place, one in enumerate(bins) if one != CalibrationBin(0, None, None)] == [8, 13]
 
 
