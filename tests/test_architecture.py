@@ -57,6 +57,7 @@ ORDER = (
     "full_data",
     "group_data",
     "group_study",
+    "reporting",
     "api",
     "cli",
     "__main__",
