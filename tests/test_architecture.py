@@ -68,7 +68,7 @@ MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 60
 HEAVY = {
     *("torch", "numpy", "numba", "datasets", "sklearn", "matplotlib", "pyarrow", "PIL", "safetensors"),
-    *("jaxtyping", "timm"),
+    *("jaxtyping", "timm", "jinja2"),
 }
 LIGHT = ("__init__", "__main__", "cli")
 """Where nothing heavy may be imported when the module is, not even by way of another module."""

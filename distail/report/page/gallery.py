@@ -113,12 +113,14 @@ def gallery(facts: RunFacts, real: RealSamples, budget: Budget) -> Gallery:
                 count=counts[label] if counts else None,
                 shot=shot_group(counts[label]) if counts else None,
                 num_made=len(own),
-                made=strip(shown, f"{len(shown)} distilled images of {name}") if len(own) else None,
-                real=strip(beside, f"{len(beside)} real images of {name}") if beside is not None else None,
+                made=strip(shown, f"{len(shown)} distilled images of {name}") if len(shown) else None,
+                real=strip(beside, f"{len(beside)} real images of {name}")
+                if beside is not None and len(beside)
+                else None,
             )
         )
     stages = tuple(_stages(facts, distilled, budget.way))
-    notes = [*_notes(distilled, made_by), *([_smaller("Real images", real_by)] if real_by.step > 1 else [])]
+    notes = [*_notes(distilled, made_by), *_real_notes(real_by)]
     return Gallery(tuple(classes), stages, tuple(notes), "" if stages else _about_start(facts), real.reason)
 
 
@@ -132,7 +134,9 @@ def _real_reduction(real: RealSamples, budget: Budget) -> Reduction:
 
 def _notes(distilled: DistilledSet, made_by: Reduction) -> list[str]:
     notes = []
-    if max(distilled.class_counts) > made_by.per_class:
+    if made_by.per_class == 0:
+        notes.append("Distilled images are not shown: there are too many classes for a page.")
+    elif max(distilled.class_counts) > made_by.per_class:
         notes.append(f"Shown are the first {made_by.per_class} of up to {max(distilled.class_counts)} images a class.")
     if made_by.step > 1:
         notes.append(_smaller("Distilled images", made_by))
@@ -142,6 +146,12 @@ def _notes(distilled: DistilledSet, made_by: Reduction) -> list[str]:
     if distilled.image_shape[0] not in (1, 3):
         notes.append(f"Shown is the mean of {distilled.image_shape[0]} channels.")
     return notes
+
+
+def _real_notes(real_by: Reduction) -> list[str]:
+    if real_by.per_class == 0:
+        return ["Real images are not shown: there are too many classes for a page."]
+    return [_smaller("Real images", real_by)] if real_by.step > 1 else []
 
 
 def _smaller(what: str, reduction: Reduction) -> str:

@@ -49,7 +49,7 @@ class Reduction:
     """How many images of each class are shown, and how much smaller.
 
     Attributes:
-        per_class: at most so many.
+        per_class: at most so many; 0 where there are so many classes that none can be shown.
         step: a pixel shown for so many a side.
     """
 
@@ -86,7 +86,7 @@ def reduction_for(
         size = num_classes * min(number, per_class) * min(channels, 3) * (height // step) * (width // step) * _BASE64
         if size <= max_bytes:
             return Reduction(number, step)
-    return Reduction(1, steps[-1])
+    return Reduction(0)
 
 
 def strip(pixels: UInt8[Tensor, "n c h w"], alt: str) -> Picture:
