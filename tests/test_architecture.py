@@ -59,6 +59,7 @@ ORDER = (
     "full_data",
     "group_data",
     "group_study",
+    "reporting",
     "api",
     "cli",
     "__main__",
@@ -69,7 +70,7 @@ MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 60
 HEAVY = {
     *("torch", "numpy", "numba", "datasets", "sklearn", "matplotlib", "pyarrow", "PIL", "safetensors"),
-    *("jaxtyping", "timm"),
+    *("jaxtyping", "timm", "jinja2"),
 }
 LIGHT = ("__init__", "__main__", "cli")
 """Where nothing heavy may be imported when the module is, not even by way of another module."""

@@ -21,6 +21,7 @@ from distail.cli import (
     methods,
     recipes,
     relabel,
+    report,
     run,
     train,
 )
@@ -53,6 +54,7 @@ def build_app() -> App:
         export.export,
         relabel.relabel,
         group.group,
+        report.report,
         run.run,
         methods.methods,
         baselines.baselines,
