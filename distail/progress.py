@@ -134,3 +134,14 @@ def format_seconds(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def format_bytes(number: float) -> str:
+    """'812 B', '5.2 kB', '1.59 MB' or '2.1 GB': three digits at most, in powers of a thousand."""
+    for unit in ("B", "kB", "MB"):
+        if number < 999.5:
+            break
+        number /= 1000
+    else:
+        unit = "GB"
+    return f"{number:.3g} {unit}" if number < 100 else f"{number:.0f} {unit}"

@@ -23,6 +23,7 @@ ORDER = (
     "parallel",
     "provenance",
     "artifact",
+    "claims",
     "k_means",
     # the stages, in the order in which the data flow
     "data",
@@ -57,6 +58,7 @@ ORDER = (
     "full_data",
     "group_data",
     "group_study",
+    "bench",
     "api",
     "cli",
     "__main__",
