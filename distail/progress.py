@@ -11,12 +11,13 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 PLAIN_INTERVAL_S = 10.0
 """Seconds between two plain lines of one task, so that logs of long runs stay short."""
 
 
+@runtime_checkable
 class Advance(Protocol):
     """Reports finished steps, with figures worth showing beside them (a loss, an accuracy)."""
 

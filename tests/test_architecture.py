@@ -18,6 +18,7 @@ ORDER = (
     "config",
     "plugins",
     "progress",
+    "claims",
     "seeding",
     "runtime",
     "parallel",

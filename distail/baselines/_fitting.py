@@ -15,7 +15,9 @@ from distail.artifact import tensors_digest
 from distail.baselines._baseline import Baseline
 from distail.baselines._task import Fitted, Task, with_validation
 from distail.learn.kept import KeptNetworks, hashed, training_identity
+from distail.models.saved import SavedNetwork
 from distail.plugins import source_hash
+from distail.training.loop import History
 
 FORMAT = 1
 """Raised when a built-in baseline makes another network of the same settings, so that no old one is taken for it."""
@@ -35,17 +37,24 @@ def fit(name: str, baseline: Baseline, task: Task, kept: KeptNetworks | None = N
     Raises:
         DistailError: a class with a single image where some must be held out; training diverges; or a kept file is
             damaged.
+        Claimed: another process trains it, and `kept` does not wait.
     """
-    key = fit_key(name, baseline, task) if kept else ""
-    if kept and (found := _found(kept, key, task)):
-        return _with_origin(found, name, baseline, task)
+    if kept is None:
+        return _trained(name, baseline, task)
+    key, what = fit_key(name, baseline, task), f"training {task.architecture} by {name}, seed {task.seed}"
+    with kept.find_or_claim(key, task.runtime, what, task.progress) as found:
+        if found:
+            return _with_origin(_as_fitted(found, kept, key, task), name, baseline, task)
+        fitted = _trained(name, baseline, task)
+        kept.keep(key, fitted.saved, fitted.history, fitted.seconds, task.runtime)
+        return fitted
+
+
+def _trained(name: str, baseline: Baseline, task: Task) -> Fitted:
     begun = time.perf_counter()
     fitted = baseline.fit(with_validation(task) if baseline.needs_validation else task)
     seconds = time.perf_counter() - begun + fitted.reused_seconds
-    fitted = _with_origin(replace(fitted, seconds=seconds), name, baseline, task)
-    if kept:
-        kept.keep(key, fitted.saved, fitted.history, seconds, task.runtime)
-    return fitted
+    return _with_origin(replace(fitted, seconds=seconds), name, baseline, task)
 
 
 def fit_key(name: str, baseline: Baseline, task: Task) -> str:
@@ -65,11 +74,8 @@ def fit_key(name: str, baseline: Baseline, task: Task) -> str:
     return hashed({**identity, **training_identity(task.architecture, task.recipe, task.seed, task.runtime)})
 
 
-def _found(kept: KeptNetworks, key: str, task: Task) -> Fitted | None:
-    """What was kept under a key, or None."""
-    found = kept.find(key, task.runtime)
-    if found is None:
-        return None
+def _as_fitted(found: tuple[SavedNetwork, History, float], kept: KeptNetworks, key: str, task: Task) -> Fitted:
+    """What was found under a key."""
     saved, history, seconds = found
     facts = saved.provenance
     try:

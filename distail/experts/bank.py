@@ -14,6 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from distail.artifact import TensorFile, read_json, read_tensors, write_json, write_tensors
+from distail.claims import FOLDER as CLAIMS
+from distail.claims import Claims
 from distail.errors import DistailError
 from distail.experts.ground import identity_key
 
@@ -159,10 +161,17 @@ class ExpertBank:
     Args:
         folder: made when the first expert is kept; that of the environment variable DISTAIL_EXPERTS, or `experts`
             here, when omitted.
+        wait: whether whoever needs what another process trains waits for it; else `Claimed` is raised.
     """
 
-    def __init__(self, folder: str | Path | None = None) -> None:
+    def __init__(self, folder: str | Path | None = None, *, wait: bool = True) -> None:
+        self.wait = wait
         self.path = Path((os.environ.get(FOLDER_VARIABLE) or DEFAULT_FOLDER) if folder is None else folder)
+
+    @property
+    def claims(self) -> Claims:
+        """Which process trains what."""
+        return Claims(self.path / CLAIMS, wait=self.wait)
 
     def require_folder(self) -> None:
         """Refuses a bank where no folder can be, before there is anything to keep in it.

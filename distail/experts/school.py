@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from jaxtyping import Float
 from torch import Tensor
 
+from distail.claims import Claim, Claimed, Claims
 from distail.errors import DistailError
 from distail.experts.bank import ExpertBank, Shelf
 from distail.experts.classifier import ClassifierLesson, train_classifier_epoch
@@ -17,6 +18,7 @@ from distail.experts.representation import train_representation_epoch
 from distail.experts.spec import ClassifierSpec, ExpertNeed, ExpertSpec, RepresentationSpec
 from distail.experts.statistics import measure_statistics
 from distail.models.flat import FlatLayout
+from distail.progress import Advance
 from distail.training.training_set import TrainingSet
 
 
@@ -24,6 +26,9 @@ def train_experts(
     bank: ExpertBank, ground: ExpertGround, needs: Iterable[ExpertNeed], *, only: range | None = None
 ) -> None:
     """Trains what the bank lacks. Every epoch is kept as soon as it is done, so a killed call loses at most one.
+
+    Processes that need the same experts share them out: each trains one that no other is at, and at the end waits for
+    those that others train.
 
     Args:
         bank: where snapshots go.
@@ -33,22 +38,20 @@ def train_experts(
 
     Raises:
         DistailError: a loss is no longer finite, or the disk refuses.
+        Claimed: all that is left is being trained by others, and the bank does not wait.
     """
-    needs = with_bases(needs)
-    missing = sum(epochs for _, epochs in missing_epochs(bank, ground, needs, only=only))
-    if not missing:
+    tasks = [
+        _Task(shelf_of(bank, ground, need.spec), need.spec, expert, need.epochs_of(expert), epochs)
+        for need, lacking in missing_experts(bank, ground, needs, only=only)
+        for expert, epochs in lacking.items()
+    ]
+    if not tasks:
         return
     data = ground.training_set()
-    with ground.progress.task("training experts", missing) as advance:
-        for need in needs:
-            shelf = shelf_of(bank, ground, need.spec)
-            for expert in _chosen(need, only):
-                if shelf.num_epochs(expert) >= need.epochs_of(expert):
-                    continue
-                pupil = _pupil(bank, ground, need.spec, expert, data)
-                for epoch in range(max(shelf.num_epochs(expert), 0), need.epochs_of(expert)):
-                    loss = pupil.train_epoch(shelf, epoch)
-                    advance(loss=loss, expert=expert)
+    with ground.progress.task("training experts", sum(task.missing for task in tasks)) as advance:
+        training = _Training(bank, ground, data, advance)
+        while tasks:
+            tasks = training.do_some(tasks)
 
 
 def missing_epochs(
@@ -120,6 +123,86 @@ def whole_classifier_expert(bases: Shelf, classifiers: Shelf, spec: ClassifierSp
     classifier = classifiers.snapshot(expert, epoch)
     parameters[-len(classifier) :] = classifier
     return parameters
+
+
+@dataclass(eq=False)
+class _Task:
+    """An expert that is to be trained up to a number of epochs.
+
+    Attributes:
+        missing: epochs that the progress has not counted yet.
+    """
+
+    shelf: Shelf
+    spec: ExpertSpec
+    expert: int
+    epochs: int
+    missing: int
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has been trained, here or by another process."""
+        return self.shelf.num_epochs(self.expert) >= self.epochs
+
+    @property
+    def claim(self) -> str:
+        """Name of the claim on it."""
+        return f"{self.shelf.key}-expert-{self.expert:04d}"
+
+    def note(self, epoch: int) -> str:
+        """What a process at work on it says."""
+        return f"training {self.spec.kind} expert {self.expert}, epoch {min(epoch + 1, self.epochs)} of {self.epochs}"
+
+
+@dataclass(frozen=True, eq=False)
+class _Training:
+    """Training experts while other processes may train some of the same."""
+
+    bank: ExpertBank
+    ground: ExpertGround
+    data: TrainingSet
+    advance: Advance
+
+    def do_some(self, tasks: Sequence[_Task]) -> list[_Task]:
+        """Does those that no other process is at, or else waits for the first; returns those that are left."""
+        left: list[_Task] = []
+        taken: list[_Task] = []
+        for task in tasks:
+            if not self._is_ready(task):
+                left.append(task)
+                continue
+            try:
+                self._do(task, replace(self.bank.claims, wait=False))
+            except Claimed:
+                left.append(task)
+                taken.append(task)
+        if len(left) < len(tasks):
+            return left
+        self._do(taken[0], self.bank.claims)
+        return [task for task in left if task is not taken[0]]
+
+    def _is_ready(self, task: _Task) -> bool:
+        """Whether the expert that it stands on has been trained."""
+        if not isinstance(task.spec, ClassifierSpec):
+            return True
+        return shelf_of(self.bank, self.ground, task.spec.base).num_epochs(task.expert) >= task.spec.base_epochs
+
+    def _do(self, task: _Task, claims: Claims) -> None:
+        if not task.is_done:
+            with claims.hold(task.claim, task.note(0), self.ground.progress) as claim:
+                self._train(task, claim)
+        if task.missing > 0:
+            self.advance(task.missing)  # by another process
+
+    def _train(self, task: _Task, claim: Claim) -> None:
+        if task.is_done:
+            return
+        pupil = _pupil(self.bank, self.ground, task.spec, task.expert, self.data)
+        for epoch in range(max(task.shelf.num_epochs(task.expert), 0), task.epochs):
+            claim.note(task.note(epoch))
+            loss = pupil.train_epoch(task.shelf, epoch)
+            task.missing -= 1
+            self.advance(loss=loss, expert=task.expert)
 
 
 @dataclass(eq=False)

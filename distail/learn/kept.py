@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from distail.claims import FOLDER as CLAIMS
+from distail.claims import Claims
 from distail.errors import DistailError
 from distail.models.architecture import architecture_source
 from distail.models.saved import SavedNetwork, load_network, save_network
+from distail.progress import Progress
 from distail.provenance import environment
 from distail.runtime import Runtime, preferred_layout
 from distail.training.loop import History
@@ -32,10 +37,42 @@ FORMAT = 1
 class KeptNetworks:
     """A folder of trained networks, each in a file named by a hash of what decides it.
 
-    Several processes may share it: files are written atomically, and who trains the same network makes the same bits.
+    Several processes may share it: one trains, and the others that need the same network wait for it. Files are written
+    atomically, and who trained the same network all the same would make the same bits.
+
+    Attributes:
+        wait: whether whoever needs what another process trains waits for it; else `Claimed` is raised.
     """
 
     folder: Path
+    wait: bool = True
+
+    @property
+    def claims(self) -> Claims:
+        """Which process trains what."""
+        return Claims(self.folder / CLAIMS, wait=self.wait)
+
+    @contextmanager
+    def find_or_claim(
+        self, key: str, runtime: Runtime, what: str, progress: Progress | None = None
+    ) -> Iterator[tuple[SavedNetwork, History, float] | None]:
+        """What `find` finds, or None in a block in which this process alone trains this network, and keeps it.
+
+        Args:
+            key: of the network.
+            runtime: where it is to be.
+            what: the work, for others who wait for it.
+            progress: is told where this process waits itself.
+
+        Raises:
+            Claimed: another process trains it, and `wait` is off.
+            DistailError: as `find`, or the folder cannot hold claims.
+        """
+        if found := self.find(key, runtime):
+            yield found
+            return
+        with self.claims.hold(key, what, progress):
+            yield self.find(key, runtime)
 
     def holds(self, key: str) -> bool:
         """Whether there is a network of this key; its file is not read."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -102,34 +103,35 @@ def train_student(
     plain = technique is PLAIN and selection is None
     key = training_key(classroom.data, architecture, recipe, seed, runtime) if kept and plain else None
     origin = {"recipe": recipe.model_dump(), "seed": seed, **(provenance or {})}
-    if kept and key and (found := kept.find(key, runtime)):
-        saved, history, seconds = found
-        saved = replace(
-            saved, class_names=classroom.class_names, preprocessing=classroom.preprocessing, provenance=origin
+    title = title or f"training {architecture}, seed {seed}"
+    with kept.find_or_claim(key, runtime, title, progress) if kept and key else nullcontext() as found:
+        if found:
+            saved, history, seconds = found
+            names, preprocessing = classroom.class_names, classroom.preprocessing
+            saved = replace(saved, class_names=names, preprocessing=preprocessing, provenance=origin)
+            return Student(saved, history, seconds, reused=True)
+        begun = time.perf_counter()
+        network = build_network(architecture, shape, classroom.data.num_classes, derive_seed(seed, "student"))
+        history = train_network(
+            network,
+            classroom.data,
+            recipe,
+            seed=derive_seed(seed, "student training"),
+            runtime=runtime,
+            progress=progress,
+            selection=selection,
+            technique=technique,
+            title=title,
         )
-        return Student(saved, history, seconds, reused=True)
-    begun = time.perf_counter()
-    network = build_network(architecture, shape, classroom.data.num_classes, derive_seed(seed, "student"))
-    history = train_network(
-        network,
-        classroom.data,
-        recipe,
-        seed=derive_seed(seed, "student training"),
-        runtime=runtime,
-        progress=progress,
-        selection=selection,
-        technique=technique,
-        title=title or f"training {architecture}, seed {seed}",
-    )
-    seconds = time.perf_counter() - begun
-    saved = SavedNetwork(
-        network=network,
-        architecture=architecture,
-        image_shape=shape,
-        class_names=classroom.class_names,
-        preprocessing=classroom.preprocessing,
-        provenance=origin,
-    )
-    if kept and key:
-        kept.keep(key, saved, history, seconds, runtime)
-    return Student(saved, history, seconds)
+        seconds = time.perf_counter() - begun
+        saved = SavedNetwork(
+            network=network,
+            architecture=architecture,
+            image_shape=shape,
+            class_names=classroom.class_names,
+            preprocessing=classroom.preprocessing,
+            provenance=origin,
+        )
+        if kept and key:
+            kept.keep(key, saved, history, seconds, runtime)
+        return Student(saved, history, seconds)

@@ -32,12 +32,12 @@ def teach(problem: Problem, spec: TeacherSpec) -> SavedNetwork:
     It sees what the problem's networks see, through the problem's own preprocessing, and is on the problem's device, in
     evaluation mode. A baseline that chooses a setting holds a tenth of each class out for it.
 
-    Several processes may teach side by side: files are written whole or not at all, and who trains the same teacher
-    makes the same bits.
+    Of several processes that need the same teacher one trains it, and the others wait.
 
     Raises:
         DistailError: an unknown baseline, setting, network or key of the training; a class with a single image where
             some must be held out; training diverges; a kept file is damaged; or the bank is no folder.
+        Claimed: another process trains it, and the bank does not wait.
     """
     plan = _Plan.of(problem, spec)
     with problem.expert_bank() as bank:
@@ -60,7 +60,7 @@ def teaching_work(problem: Problem, spec: TeacherSpec) -> Work:
 
 
 def _kept_in(bank: ExpertBank) -> KeptNetworks:
-    return KeptNetworks(bank.path / FOLDER)
+    return KeptNetworks(bank.path / FOLDER, bank.wait)
 
 
 @dataclass(frozen=True, eq=False)

@@ -141,8 +141,8 @@ def test_experts_of_other_settings_are_explained(source, bank):
     shown = succeed("experts", "list")
     assert "with --set: trained with other settings than any method's defaults" in shown.flat
     assert "about.json" in shown.flat
-    for folder in Path("experts").iterdir():
-        assert folder.name in shown.out
+    for about in Path("experts").glob("*/about.json"):
+        assert about.parent.name in shown.out
 
 
 @pytest.mark.parametrize("place", ["mine", "mine/below"])

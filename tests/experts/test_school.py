@@ -99,7 +99,7 @@ def test_machines_that_share_the_work_make_what_one_makes(tmp_path, kind):
 
 
 def test_two_processes_at_the_same_experts_do_not_spoil_them(tmp_path, monkeypatch):
-    """Another process finishes the expert while this one trains its first epoch."""
+    """Another process finishes the expert while this one trains its first epoch, as when a machine has slept."""
     alone, contested, the_ground = ExpertBank(tmp_path / "one"), ExpertBank(tmp_path / "two"), ground()
     train_experts(alone, the_ground, [need(PLAIN, 3)])
     original, others = school.train_representation_epoch, []
@@ -107,6 +107,8 @@ def test_two_processes_at_the_same_experts_do_not_spoil_them(tmp_path, monkeypat
     def slow(*arguments: Any) -> Any:
         if not others:
             others.append(True)
+            for claim in (contested.path / "claims").iterdir():
+                claim.unlink()
             train_experts(contested, the_ground, [need(PLAIN, 3)])
         return original(*arguments)
 

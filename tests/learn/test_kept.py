@@ -1,6 +1,7 @@
 """Kept networks: taken when everything that decides them is equal, trained when anything differs."""
 
 import json
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from distail.artifact import TensorFile, read_tensors, write_tensors
 from distail.baselines._registry import build_baseline
 from distail.baselines._task import Task
+from distail.claims import Claimed
 from distail.data.preprocess import fit_preprocessing
 from distail.errors import DistailError
 from distail.evaluation.baseline import BaselineScoring, evaluate_baseline
@@ -75,6 +77,26 @@ def test_a_kept_network_is_the_one_that_was_trained(kept, num_trained):
     assert torch.equal(first.saved.predict_logits(TEST.images), second.saved.predict_logits(TEST.images))
 
 
+def test_a_student_that_another_process_trains_is_left_to_it(kept, num_trained):
+    data = Classroom.of_distilled(make_set(), "static", CPU).data
+    key = training_key(data, ARCHITECTURE, RECIPE, 0, CPU)
+    impatient = replace(kept, wait=False)
+    with kept.claims.hold(key, "training"), pytest.raises(Claimed):
+        student(impatient)
+    assert num_trained == []
+    waiting: list[Student] = []
+    with kept.find_or_claim(key, CPU, "training") as found:
+        assert found is None
+        others = threading.Thread(target=lambda: waiting.append(student(kept)))
+        others.start()
+        mine = student(None)
+        kept.keep(key, mine.saved, mine.history, mine.seconds, CPU)
+    others.join(20)
+    assert len(num_trained) == 1
+    assert waiting[0].reused
+    assert same(waiting[0], mine)
+
+
 def test_a_history_is_found_as_it_was(kept):
     history = History([0.5, 0.25], kept_epoch=1, validation=[(0, 0.5), (1, 0.75)])
     kept.keep("key", student(None).saved, history, 1.5, CPU)
@@ -98,7 +120,7 @@ def test_whatever_decides_a_network_tells_it_from_others(kept, num_trained):
     )
     for other in others:
         student(kept, **other)
-    assert len(num_trained) == len(others) == len(list(kept.folder.iterdir()))
+    assert len(num_trained) == len(others) == len(list(kept.folder.glob("*.safetensors")))
     for other in others:
         assert student(kept, **other).reused
 
@@ -226,7 +248,7 @@ def test_times_of_kept_networks_are_those_of_their_training(kept):
     scoring = BaselineScoring(TRAIN, TEST, baseline_recipe("cross_entropy"), kept=kept)
     first = evaluate_baseline(scoring).evaluation.students[0]
     assert not first.reused
-    for path in kept.folder.iterdir():
+    for path in kept.folder.glob("*.safetensors"):
         content = read_tensors(path, "network")
         training = {**content.header["provenance"]["training"], "seconds": 1000.0}
         header = {**content.header, "provenance": {**content.header["provenance"], "training": training}}
@@ -243,7 +265,7 @@ def test_a_refit_takes_two_networks(kept):
     recipe = baseline_recipe("tau_norm", {"refit": True})
     scoring = BaselineScoring(TRAIN, TEST, recipe, kept=kept)
     evaluate_baseline(scoring)
-    origins = {path: read_tensors(path, "network").header["provenance"] for path in kept.folder.iterdir()}
+    origins = {path: read_tensors(path, "network").header["provenance"] for path in kept.folder.glob("*.safetensors")}
     assert len(origins) == 3
     (whole,) = (path for path, origin in origins.items() if "baseline" in origin)
     whole.unlink()
@@ -259,7 +281,7 @@ def baseline_recipe(method: str, settings: dict[str, Any] | None = None) -> Base
 
 def test_a_file_that_says_nothing_of_its_training_is_refused(kept):
     student(kept)
-    (path,) = kept.folder.iterdir()
+    (path,) = kept.folder.glob("*.safetensors")
     content = read_tensors(path, "network")
     header = json.loads(json.dumps(content.header))
     del header["provenance"]["training"]

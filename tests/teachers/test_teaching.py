@@ -1,4 +1,5 @@
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import torch
 
 from distail.baselines._registry import baseline_names, build_baseline
 from distail.baselines._task import Task
+from distail.claims import Claimed, Claims
 from distail.data.preprocess import fit_preprocessing
 from distail.errors import DistailError
 from distail.experts.bank import ExpertBank
@@ -54,7 +56,7 @@ def fits(monkeypatch) -> list[Task]:
 
 
 def files(problem: Problem) -> list[Path]:
-    return sorted((problem.experts.path / "teachers").iterdir())
+    return sorted((problem.experts.path / "teachers").glob("*.safetensors"))
 
 
 def same(first: SavedNetwork, second: SavedNetwork) -> bool:
@@ -142,7 +144,8 @@ def test_an_interrupted_one_leaves_nothing(problem, fits, monkeypatch):
         patch.setattr("distail.learn.kept.save_network", interrupted)
         with pytest.raises(KeyboardInterrupt):
             teach(problem, spec())
-    assert not (problem.experts.path / "teachers").exists()
+    assert files(problem) == []
+    assert list((problem.experts.path / "teachers" / "claims").iterdir()) == []
     teach(problem, spec())
     assert len(fits) == 2
 
@@ -155,6 +158,23 @@ def test_two_processes_that_both_find_nothing(problem, fits, monkeypatch):
     assert same(first, second)
     assert same(teach(problem, spec()), first)
     assert len(files(problem)) == 1
+
+
+def test_a_teacher_that_another_process_trains_is_left_to_it(problem, fits):
+    impatient = ExpertBank(problem.experts.path, wait=False)
+    claims = Claims(problem.experts.path / "teachers" / "claims")
+    key = teaching._Plan.of(problem, spec()).key()
+    with claims.hold(key, "training"):
+        with pytest.raises(Claimed):
+            teach(replace(problem, experts=impatient), spec())
+        teach(replace(problem, experts=impatient), spec(seed=1))
+        waiting = threading.Thread(target=teach, args=(problem, spec()))
+        waiting.start()
+        waiting.join(0.5)
+        assert len(fits) == 1
+    waiting.join(20)
+    teach(replace(problem, experts=impatient), spec())
+    assert [task.seed for task in fits] == [1, 0]
 
 
 def test_experts_of_the_bank_are_not_disturbed(problem):
