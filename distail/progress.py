@@ -139,10 +139,8 @@ def format_seconds(seconds: float) -> str:
 
 def format_bytes(number: float) -> str:
     """'812 B', '5.2 kB', '1.59 MB' or '2.1 GB': three digits at most, in powers of a thousand."""
-    for unit in ("B", "kB", "MB"):
-        if number < 999.5:
-            break
+    units = ["B", "kB", "MB", "GB"]
+    while number >= 999.5 and len(units) > 1:
         number /= 1000
-    else:
-        unit = "GB"
-    return f"{number:.3g} {unit}" if number < 100 else f"{number:.0f} {unit}"
+        units.pop(0)
+    return f"{number:.0f} {units[0]}" if number >= 100 else f"{number:.3g} {units[0]}"

@@ -100,10 +100,9 @@ def as_csv(table: Table) -> str:
     writer.writerow(
         ["row", "method", "labels", "published", "network", *axes]
         + ["score", "n", "sets", "mean", "std", "missing", "failed", "mark"]
-        + [f"{field}_{end}" for field, _, _ in _COSTS for end in ("least", "most")]
+        + [field for field, _, _ in _COSTS]
     )
     for row in table.rows:
-        costs = [end for field, _, _ in _COSTS for end in (getattr(row, field) or ("", ""))]
         for column, cell in zip(table.columns, row.cells, strict=True):
             if cell is None:
                 continue
@@ -113,7 +112,8 @@ def as_csv(table: Table) -> str:
                 + [shown(column[axis]) for axis in axes]
                 + [table.score, summary.n if summary else 0, cell.sets]
                 + ([summary.mean, summary.std] if summary else ["", ""])
-                + [cell.missing, cell.failed, cell.mark, *costs]
+                + [cell.missing, cell.failed, cell.mark]
+                + ["" if (cost := getattr(cell, field)) is None else cost for field, _, _ in _COSTS]
             )
     return out.getvalue()
 
@@ -152,7 +152,7 @@ def _counts(row: TableRow) -> str:
 
 def _range(row: TableRow, field: str, write: Callable[[float], str]) -> str:
     """'2 s to 3 min 20 s', or one figure where all cells take the same."""
-    ends = getattr(row, field)
+    ends = row.range_of(field)
     if ends is None:
         return "–"
     least, most = map(write, ends)

@@ -32,6 +32,8 @@ class TableCell:
         missing: cells that are not finished.
         failed: cells that failed.
         mark: among the rows of its label protocol.
+        stored_bytes, distill_seconds, peak_memory_bytes: means over sets; of a baseline the seconds are those of
+            training one network. None where unknown.
     """
 
     summary: Summary | None = None
@@ -39,6 +41,9 @@ class TableCell:
     missing: int = 0
     failed: int = 0
     mark: Mark = ""
+    stored_bytes: float | None = None
+    distill_seconds: float | None = None
+    peak_memory_bytes: float | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,6 @@ class TableRow:
         labels: their label protocol.
         published: where its figures are printed; None where they were measured here.
         cells: one a column; None where the grid has no such cell.
-        stored_bytes, distill_seconds, peak_memory_bytes: least and most over its cells; None where unknown.
     """
 
     name: str
@@ -59,9 +63,11 @@ class TableRow:
     labels: str
     published: str | None
     cells: tuple[TableCell | None, ...]
-    stored_bytes: tuple[float, float] | None = None
-    distill_seconds: tuple[float, float] | None = None
-    peak_memory_bytes: tuple[float, float] | None = None
+
+    def range_of(self, cost: str) -> tuple[float, float] | None:
+        """Least and most of `stored_bytes`, `distill_seconds` or `peak_memory_bytes` over cells; None where unknown."""
+        values = [value for cell in self.cells if cell and (value := getattr(cell, cost)) is not None]
+        return (min(values), max(values)) if values else None
 
 
 @dataclass(frozen=True)
@@ -151,10 +157,6 @@ def _row(
         labels=next((result.labels for result in results if result.students), asked),
         published=None,
         cells=tuple(_cell(column, score, architecture) if column else None for column in places),
-        stored_bytes=_range(result.stored_bytes for result in results),
-        distill_seconds=_range(result.distill_seconds for result in results if result.kind == "set")
-        or _range(_training_seconds(result) for result in results if result.kind == "baseline"),
-        peak_memory_bytes=_range(result.peak_memory_bytes for result in results),
     )
 
 
@@ -166,6 +168,7 @@ def _training_seconds(result: CellResult) -> float | None:
 
 def _cell(places: Sequence[tuple[Place, CellResult | None]], score: str, architecture: str) -> TableCell:
     results = {result.key: result for _, result in places if result}
+    done = [result for result in results.values() if result.status == "done"]
     values = [
         student.scores[score]
         for result in results.values()
@@ -176,15 +179,20 @@ def _cell(places: Sequence[tuple[Place, CellResult | None]], score: str, archite
     ]
     return TableCell(
         summary=summarise(values) if values else None,
-        sets=sum(result.status == "done" for result in results.values()),
+        sets=len(done),
         missing=sum(result is None for _, result in places),
         failed=sum(result.status == "failed" for result in results.values()),
+        stored_bytes=_mean(result.stored_bytes for result in done),
+        distill_seconds=_mean(
+            result.distill_seconds if result.kind == "set" else _training_seconds(result) for result in done
+        ),
+        peak_memory_bytes=_mean(result.peak_memory_bytes for result in done),
     )
 
 
-def _range(values: Iterable[float | None]) -> tuple[float, float] | None:
+def _mean(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
-    return (min(known), max(known)) if known else None
+    return fmean(known) if known else None
 
 
 def _published(grid: Grid, plan: Plan, columns: Sequence[Mapping[str, Any]]) -> list[TableRow]:

@@ -101,7 +101,7 @@ class Workshop:
                     out=folder,
                     resume=True,
                     training=self._training(job, progress),
-                    experts=ExpertBank(self._store.experts),
+                    experts=ExpertBank(self._store.experts, wait=False),
                     progress=progress,
                 )
             except (DistailError, RuntimeError, MemoryError) as error:
