@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import platform
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -140,10 +141,19 @@ class _Employee:
 def _work(path: Path, jobs: Sequence[Job], seat: Seat, mouth: Connection) -> None:
     """What a worker process does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told by the terminal too, and ends its processes
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         run_worker(path, jobs, seat, lambda job: mouth.send(("begun", job.key)))
     except DistailError as error:
         mouth.send(("error", str(error)))
+
+
+def _end_with_parent() -> None:
+    """Ends this process when its parent is gone, however that came about: nobody would know of it any more."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def run_worker(path: Path, jobs: Sequence[Job], seat: Seat, begun: Callable[[Job], None]) -> None:
