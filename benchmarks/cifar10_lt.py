@@ -25,7 +25,6 @@ from distail.catalog import built_in_recipe
 from distail.cli.options import parse_settings
 from distail.distilled import DistilledSet
 from distail.evaluation.recipe import EvaluationRecipe
-from distail.learn.labels import own_training
 from distail.methods._registry import method_names
 from distail.pipeline import distill
 from distail.progress import PlainProgress
@@ -70,7 +69,6 @@ def main() -> None:
         evaluation = evaluation.model_copy(update={"architectures": (arguments.arch,)})
         name = f"{name}-on-{arguments.arch}"
     evaluation = with_teacher(evaluation, arguments.runs / arguments.name)
-    how = own_training(distilled, evaluation.labels).changed_by(evaluation.train)
     result = score(
         distilled,
         evaluation,
@@ -79,7 +77,7 @@ def main() -> None:
         networks=arguments.networks,
         progress=PlainProgress(),
     )
-    facts = distilled.provenance
+    facts, how = distilled.provenance, TrainRecipe(**result.provenance["train"])
     summary = {name: asdict(value) for name, value in result.summary().items()}
     write_json(
         RESULTS / f"{name}.json",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from distail.api.baseline import baseline
     from distail.api.groups import find_groups
     from distail.api.relabelling import relabel
+    from distail.api.reports import make_report
     from distail.api.sets import distill, evaluate
     from distail.baselines._baseline import Baseline
     from distail.baselines._task import Fitted, Task
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from distail.models import Network, build_network
     from distail.models.saved import load_network
     from distail.problem import Problem, Synthetic, Work
+    from distail.reporting import Report
 
 _HOMES = {
     "Baseline": "distail.baselines._baseline",
@@ -44,6 +46,7 @@ _HOMES = {
     "Method": "distail.methods._method",
     "Network": "distail.models",
     "Problem": "distail.problem",
+    "Report": "distail.reporting",
     "Synthetic": "distail.problem",
     "Task": "distail.baselines._task",
     "TwoStageRecipe": "distail.groups.settings",
@@ -61,6 +64,7 @@ _HOMES = {
     "load_test": "distail.data.sources",
     "load_two_stage": "distail.groups.two_stage",
     "make_long_tailed": "distail.data.long_tail",
+    "make_report": "distail.api.reports",
     "relabel": "distail.api.relabelling",
 }
 
@@ -76,6 +80,7 @@ __all__ = [
     "Method",
     "Network",
     "Problem",
+    "Report",
     "Synthetic",
     "Task",
     "TwoStageRecipe",
@@ -93,6 +98,7 @@ __all__ = [
     "load_test",
     "load_two_stage",
     "make_long_tailed",
+    "make_report",
     "relabel",
 ]
 

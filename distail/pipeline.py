@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from distail.checkpoint import Checkpoint, FileCheckpoint, NoCheckpoint
 from distail.data.preprocess import fit_preprocessing
 from distail.data.sources import source_splits
 from distail.distilled import DistilledSet, load_distilled
@@ -21,13 +22,13 @@ from distail.experts.bank import ExpertBank
 from distail.methods._registry import build_method
 from distail.models.architecture import check_architecture
 from distail.models.saved import save_network
-from distail.problem import Checkpoint, NoCheckpoint, Problem, Synthetic
+from distail.problem import Problem, Synthetic
 from distail.progress import Progress, SilentProgress
 from distail.provenance import environment, indices_hash
 from distail.recipe import Recipe
 from distail.report.names import one_line
 from distail.report.picture import image_grid
-from distail.run_folder import FileCheckpoint, MetricsLog, RunFolder
+from distail.run_folder import MetricsLog, RunFolder
 from distail.runtime import resolve_runtime
 from distail.training_images import TrainingImages, load_training_images
 
@@ -72,7 +73,7 @@ def distill(
     in_memory = training is not None
     training = training or load_training_images(recipe.data, progress)
     limit = getattr(method, "iterations", None)
-    checkpoint = FileCheckpoint(folder, max_iterations=limit) if folder else NoCheckpoint()
+    checkpoint = FileCheckpoint(folder.checkpoint, max_iterations=limit) if folder else NoCheckpoint()
     if not isinstance(experts, ExpertBank):
         experts = None if experts is None and folder is None else ExpertBank(experts)
     problem = pose(recipe, training, progress=progress, checkpoint=checkpoint, experts=experts)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from distail.checkpoint import Checkpoint, NoCheckpoint
 from distail.data.image_set import ImageSet
 from distail.data.labelled_views import LabelledViews
 from distail.data.preprocess import Preprocessing
@@ -25,27 +26,6 @@ from distail.progress import Progress, SilentProgress
 from distail.runtime import Runtime
 from distail.seeding import derive_seed, torch_generator
 from distail.training.recipe import TrainRecipe
-
-
-@runtime_checkable
-class Checkpoint(Protocol):
-    """Where a method leaves its state, so that a killed run goes on from there."""
-
-    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """The last state saved, or None."""
-
-    def save(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any], *, now: bool = False) -> None:
-        """Keeps a state; cheap to call often, as it writes only when enough time has passed, or if told `now`."""
-
-
-class NoCheckpoint:
-    """Keeps nothing; for runs without a folder."""
-
-    def load(self) -> None:
-        """Nothing was kept."""
-
-    def save(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any], *, now: bool = False) -> None:
-        """Keeps nothing."""
 
 
 @dataclass(frozen=True, eq=False)

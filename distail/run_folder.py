@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from distail import distilled
-from distail.artifact import TensorFile, read_json, read_tensors, write_json, write_tensors, write_text
+from distail.artifact import read_json, write_json, write_text
 from distail.errors import DistailError
 from distail.evaluation import result
 from distail.recipe import Recipe, load_recipe
 from distail.recipe_changes import changed_settings
 
-CHECKPOINT_INTERVAL_S = 15.0
-_CHECKPOINT = "checkpoint"
 _ITERATIONS = "settings.iterations"
 
 
@@ -126,54 +120,6 @@ def unused_path(path: Path) -> Path:
         number += 1
         candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")
     return candidate
-
-
-class FileCheckpoint:
-    """Keeps a method's latest state in the run folder, at most once every few seconds."""
-
-    def __init__(
-        self, folder: RunFolder, interval_s: float | None = None, *, max_iterations: int | None = None
-    ) -> None:
-        self._path = folder.checkpoint
-        self._limit = max_iterations
-        self._interval_s = CHECKPOINT_INTERVAL_S if interval_s is None else interval_s
-        self._last = self._begun = time.monotonic()
-        self._seconds_before = 0.0
-
-    @property
-    def seconds(self) -> float:
-        """Wall time spent on the state, over all processes that worked on it."""
-        return self._seconds_before + time.monotonic() - self._begun
-
-    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """The state of a killed run, or None.
-
-        Raises:
-            DistailError: more iterations have been done than the run is now asked for.
-        """
-        if not self._path.exists():
-            return None
-        content = read_tensors(self._path, _CHECKPOINT)
-        done = content.header["values"].get("iteration", 0)
-        if self._limit is not None and done > self._limit:
-            raise DistailError(
-                f"The run has done {done} iterations already, and {self._limit} are asked for. Resume it with "
-                f"--set iterations={done} or more, or choose another --out."
-            )
-        self._seconds_before = content.header["seconds"]
-        return content.tensors, content.header["values"]
-
-    def save(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any], *, now: bool = False) -> None:
-        """Writes the state if the last one is old enough, or if told `now`."""
-        time_now = time.monotonic()
-        if now or time_now - self._last >= self._interval_s:
-            self._last = time_now
-            header = {"values": dict(values), "seconds": self.seconds}
-            write_tensors(self._path, TensorFile(_CHECKPOINT, dict(tensors), header))
-
-    def clear(self) -> None:
-        """Drops the state of a finished run."""
-        self._path.unlink(missing_ok=True)
 
 
 class MetricsLog:

@@ -24,7 +24,7 @@ ORDER = (
     "parallel",
     "provenance",
     "artifact",
-    "claims",
+    "checkpoint",
     "k_means",
     # the stages, in the order in which the data flow
     "data",
@@ -60,6 +60,7 @@ ORDER = (
     "group_data",
     "group_study",
     "bench",
+    "reporting",
     "api",
     "cli",
     "__main__",
@@ -70,7 +71,7 @@ MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 60
 HEAVY = {
     *("torch", "numpy", "numba", "datasets", "sklearn", "matplotlib", "pyarrow", "PIL", "safetensors"),
-    *("jaxtyping", "timm"),
+    *("jaxtyping", "timm", "jinja2"),
 }
 LIGHT = ("__init__", "__main__", "cli")
 """Where nothing heavy may be imported when the module is, not even by way of another module."""

@@ -13,6 +13,7 @@ import distail
 from distail import pipeline
 from distail.api.sets import distill as distill_in_one_call
 from distail.artifact import read_json
+from distail.checkpoint import FileCheckpoint
 from distail.data.image_set import ImageSet
 from distail.data.long_tail import make_long_tailed
 from distail.data.sources import load
@@ -23,7 +24,7 @@ from distail.pipeline import distill
 from distail.progress import Progress
 from distail.provenance import indices_hash
 from distail.recipe import DataRecipe, Recipe, load_recipe
-from distail.run_folder import FileCheckpoint, RunFolder
+from distail.run_folder import RunFolder
 from distail.training_images import held_out_images, load_training_images, training_images, training_images_of
 from tests.evaluation.separable import ARCHITECTURE, NAMES, Said, images_of
 from tests.methods.with_teacher import TRAINING
@@ -200,8 +201,8 @@ def keep_every(monkeypatch, states: int) -> None:
     """Writes every n-th state instead of one every few seconds."""
 
     class Eager(FileCheckpoint):
-        def __init__(self, folder, **limits) -> None:
-            super().__init__(folder, interval_s=0.0, **limits)
+        def __init__(self, path, **limits) -> None:
+            super().__init__(path, interval_s=0.0, **limits)
             self.calls = 0
 
         def save(self, tensors, values, *, now=False) -> None:

@@ -6,14 +6,14 @@ import os
 import pytest
 import torch
 
-from distail import run_folder
+import distail.checkpoint
 from distail.artifact import read_json, write_text
+from distail.checkpoint import Checkpoint, FileCheckpoint
 from distail.distilled import FILE_NAME
 from distail.errors import DistailError
 from distail.evaluation.recipe import EvaluationRecipe
-from distail.problem import Checkpoint
 from distail.recipe import DataRecipe, Recipe, load_recipe
-from distail.run_folder import FileCheckpoint, MetricsLog, RunFolder, unused_path
+from distail.run_folder import MetricsLog, RunFolder, unused_path
 
 RECIPE = Recipe(data=DataRecipe(source="digits"), method="random", settings={"a": 1})
 DATA = "0" * 64
@@ -220,25 +220,25 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(run_folder, "time", clock)
+    monkeypatch.setattr(distail.checkpoint, "time", clock)
     return clock
 
 
 def test_checkpoints_are_written_at_intervals(tmp_path, clock):
-    checkpoint = FileCheckpoint(RunFolder(tmp_path), interval_s=15.0)
+    checkpoint = FileCheckpoint(RunFolder(tmp_path).checkpoint, interval_s=15.0)
     assert checkpoint.load() is None
     kept = []
     for second in range(40):
         clock.now = 1000.0 + second
         checkpoint.save({"images": torch.tensor([float(second)])}, {"iteration": second})
-        loaded = FileCheckpoint(RunFolder(tmp_path)).load()
+        loaded = FileCheckpoint(RunFolder(tmp_path).checkpoint).load()
         kept.append(None if loaded is None else (loaded[1]["iteration"], float(loaded[0]["images"])))
     assert kept == [None] * 15 + [(15, 15.0)] * 15 + [(30, 30.0)] * 10
 
 
 def test_a_checkpoint_is_a_checkpoint(tmp_path):
     folder = RunFolder(tmp_path)
-    checkpoint = FileCheckpoint(folder, interval_s=0.0)
+    checkpoint = FileCheckpoint(folder.checkpoint, interval_s=0.0)
     assert isinstance(checkpoint, Checkpoint)
     images = torch.ones(2, requires_grad=True)
     checkpoint.save({"images": images, "start": images}, {"iteration": 3, "nested": {"a": [1, None]}})
@@ -253,11 +253,11 @@ def test_a_checkpoint_is_a_checkpoint(tmp_path):
 
 def test_time_adds_up_over_processes(tmp_path, clock):
     folder = RunFolder(tmp_path)
-    first = FileCheckpoint(folder, interval_s=0.0)
+    first = FileCheckpoint(folder.checkpoint, interval_s=0.0)
     clock.now += 100.0
     first.save({"images": torch.ones(1)}, {})
     clock.now += 7.0  # lost with the kill
-    second = FileCheckpoint(folder)
+    second = FileCheckpoint(folder.checkpoint)
     second.load()
     clock.now += 20.0
     assert second.seconds == 120.0
@@ -265,10 +265,10 @@ def test_time_adds_up_over_processes(tmp_path, clock):
 
 def test_a_damaged_checkpoint_is_a_clear_error(tmp_path):
     folder = RunFolder(tmp_path)
-    FileCheckpoint(folder, interval_s=0.0).save({"images": torch.ones(2)}, {})
+    FileCheckpoint(folder.checkpoint, interval_s=0.0).save({"images": torch.ones(2)}, {})
     os.truncate(folder.checkpoint, folder.checkpoint.stat().st_size - 1)
     with pytest.raises(DistailError, match="truncated"):
-        FileCheckpoint(folder).load()
+        FileCheckpoint(folder.checkpoint).load()
 
 
 def test_unused_path_overwrites_nothing(tmp_path):
@@ -304,7 +304,7 @@ def test_an_unfinished_run_may_go_on_for_more_iterations_but_not_for_fewer_than_
         folder.begin(more, DATA, resume=True)
     folder.begin(more, DATA, resume=True, more_iterations=True)
     assert load_recipe(folder.recipe).settings == {"a": 1, "iterations": 9}
-    FileCheckpoint(folder, interval_s=0.0).save({"images": torch.ones(2)}, {"iteration": 5})
-    assert FileCheckpoint(folder, max_iterations=5).load() is not None
+    FileCheckpoint(folder.checkpoint, interval_s=0.0).save({"images": torch.ones(2)}, {"iteration": 5})
+    assert FileCheckpoint(folder.checkpoint, max_iterations=5).load() is not None
     with pytest.raises(DistailError, match=r"done 5 iterations already, and 4 .*--set iterations=5 or more"):
-        FileCheckpoint(folder, max_iterations=4).load()
+        FileCheckpoint(folder.checkpoint, max_iterations=4).load()

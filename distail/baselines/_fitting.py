@@ -1,7 +1,7 @@
 """Whole baselines, trained or found where they were kept: the one way in which `fit` of a baseline is called.
 
-A network is named by a hash of all that decides it. One whose training was interrupted is trained anew from its
-beginning, but for the plainly trained networks that `Task.kept` holds.
+A network is named by a hash of all that decides it. One whose training was interrupted goes on from its last state,
+which is kept once a minute; later stages begin anew.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from distail.baselines._task import Fitted, Task, with_validation
 from distail.learn.kept import KeptNetworks, hashed, training_identity
 from distail.models.saved import SavedNetwork
 from distail.plugins import source_hash
-from distail.training.loop import History
+from distail.training.state import History
 
 FORMAT = 1
 """Raised when a built-in baseline makes another network of the same settings, so that no old one is taken for it."""
@@ -45,7 +45,9 @@ def fit(name: str, baseline: Baseline, task: Task, kept: KeptNetworks | None = N
     with kept.find_or_claim(key, task.runtime, what, task.progress) as found:
         if found:
             return _with_origin(_as_fitted(found, kept, key, task), name, baseline, task)
-        fitted = _trained(name, baseline, task)
+        checkpoint = kept.checkpoint(key)
+        fitted = _trained(name, baseline, replace(task, checkpoint=checkpoint))
+        fitted = replace(fitted, seconds=checkpoint.seconds + fitted.reused_seconds)
         kept.keep(key, fitted.saved, fitted.history, fitted.seconds, task.runtime)
         return fitted
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from distail.checkpoint import Checkpoint
 from distail.data.holdout import hold_out
 from distail.data.image_set import ImageSet
 from distail.data.preprocess import Preprocessing, PreprocessingKind, fit_preprocessing
@@ -17,8 +18,9 @@ from distail.models.saved import SavedNetwork
 from distail.progress import Progress, SilentProgress
 from distail.runtime import Runtime
 from distail.seeding import derive_seed
-from distail.training.loop import History, train_network
+from distail.training.loop import train_network
 from distail.training.recipe import TrainRecipe
+from distail.training.state import History
 from distail.training.technique import PLAIN, Technique
 from distail.training.validation import VALIDATION_FRACTION
 
@@ -36,6 +38,7 @@ class Task:
         seed: the source of all randomness.
         preprocessing_kind: fitted on `train`.
         given_preprocessing: taken as it is in the place of a fitted one.
+        checkpoint: where the first stage leaves its state between epochs; nowhere when None.
         kept: where plainly trained networks are kept and taken from, so that baselines that begin with one share it.
             Whole baselines are kept by `_fitting.fit`.
     """
@@ -51,6 +54,7 @@ class Task:
     progress: Progress = field(default_factory=SilentProgress)
     kept: KeptNetworks | None = None
     given_preprocessing: Preprocessing | None = None
+    checkpoint: Checkpoint | None = None
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
@@ -138,6 +142,7 @@ def train_whole(task: Task, technique: Technique = PLAIN, architecture: str | No
         progress=task.progress,
         technique=technique,
         kept=task.kept,
+        checkpoint=task.checkpoint,
     )
     reused = student.seconds if student.reused else 0.0
     return Fitted(student.saved, student.history, len(task.train), reused_seconds=reused)

@@ -80,6 +80,7 @@ class GLMC(Baseline):
             runtime=task.runtime,
             progress=task.progress,
             title=f"training {task.architecture}, seed {task.seed}",
+            checkpoint=task.checkpoint,
         )
         saved = SavedNetwork(
             network=network,

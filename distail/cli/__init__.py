@@ -22,6 +22,7 @@ from distail.cli import (
     methods,
     recipes,
     relabel,
+    report,
     run,
     train,
 )
@@ -54,6 +55,7 @@ def build_app() -> App:
         export.export,
         relabel.relabel,
         group.group,
+        report.report,
         run.run,
         methods.methods,
         baselines.baselines,

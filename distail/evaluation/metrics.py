@@ -15,6 +15,21 @@ CALIBRATION_BINS = 15
 
 
 @dataclass(frozen=True)
+class CalibrationBin:
+    """Predictions whose confidence lies in one of equal bins, the bottom edge left out.
+
+    Attributes:
+        count: how many there are.
+        confidence: their mean confidence; None where there are none.
+        accuracy: how many of them are right, as a fraction; None where there are none.
+    """
+
+    count: int
+    confidence: float | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
 class Scores:
     """How good one network is.
 
@@ -28,6 +43,7 @@ class Scores:
             images; None where there is no such class, or the training counts are unknown.
         per_class: accuracy of each class.
         confusion: (true class, predicted class) counts.
+        calibration: the 15 bins that `ece` sums up, of rising confidence; None in files older than them.
     """
 
     accuracy: float
@@ -40,9 +56,11 @@ class Scores:
     few: float | None
     per_class: tuple[float, ...]
     confusion: tuple[tuple[int, ...], ...]
+    calibration: tuple[CalibrationBin, ...] | None = None
 
 
-SCALAR_SCORES = tuple(field.name for field in fields(Scores) if field.name not in ("per_class", "confusion"))
+_NOT_SCALAR = ("per_class", "confusion", "calibration")
+SCALAR_SCORES = tuple(field.name for field in fields(Scores) if field.name not in _NOT_SCALAR)
 
 
 @dataclass(frozen=True)
@@ -68,17 +86,19 @@ def score_logits(
     hits = confusion.diagonal().double()
     recall = hits / confusion.sum(dim=1)
     shots = _shot_means(recall, train_counts)
+    probabilities = logits.double().softmax(dim=1)
     return Scores(
         accuracy=float(hits.sum() / confusion.sum()),
         balanced_accuracy=float(recall.mean()),
         class_std=float(recall.std(correction=0)),
         macro_f1=float((2 * hits / (confusion.sum(dim=0) + confusion.sum(dim=1))).mean()),
-        ece=expected_calibration_error(logits.double().softmax(dim=1), labels),
+        ece=expected_calibration_error(probabilities, labels),
         many=shots["many"],
         medium=shots["medium"],
         few=shots["few"],
         per_class=tuple(recall.tolist()),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
+        calibration=calibration_bins(probabilities, labels),
     )
 
 
@@ -95,12 +115,49 @@ def expected_calibration_error(probabilities: Float[Tensor, "n k"], labels: Int6
 
     Source: Guo et al., ICML 2017, arXiv:1706.04599.
     """
+    binned = _binned(probabilities, labels)
+    gaps = binned.sums(binned.confidence.double() - binned.right)
+    return float(gaps.abs().sum() / len(labels))
+
+
+def calibration_bins(probabilities: Float[Tensor, "n k"], labels: Int64[Tensor, " n"]) -> tuple[CalibrationBin, ...]:
+    """The 15 equal bins of confidence: how many predictions lie in each, and how many of these are right.
+
+    Source: Guo et al., ICML 2017, arXiv:1706.04599, the reliability diagram.
+    """
+    binned = _binned(probabilities, labels)
+    counts = torch.bincount(binned.bins, minlength=CALIBRATION_BINS).tolist()
+    confidence, right = binned.sums(binned.confidence.double()).tolist(), binned.sums(binned.right).tolist()
+    return tuple(
+        CalibrationBin(count, certain / count, hits / count) if count else CalibrationBin(0, None, None)
+        for count, certain, hits in zip(counts, confidence, right, strict=True)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Binned:
+    """Predictions by how certain they are.
+
+    Attributes:
+        bins: which bin each lies in.
+        confidence: of each, 0 to 1.
+        right: 1 where it is, else 0.
+    """
+
+    bins: Int64[Tensor, " n"]
+    confidence: Float[Tensor, " n"]
+    right: Float[Tensor, " n"]
+
+    def sums(self, values: Float[Tensor, " n"]) -> Float[Tensor, " bins"]:
+        """The sum of a value of each prediction, bin by bin."""
+        return torch.zeros(CALIBRATION_BINS, dtype=torch.float64).index_add(0, self.bins, values)
+
+
+def _binned(probabilities: Float[Tensor, "n k"], labels: Int64[Tensor, " n"]) -> _Binned:
     confidence, prediction = probabilities.max(dim=1)
-    right = (prediction == labels).double()
     edges = torch.linspace(0, 1, CALIBRATION_BINS + 1, dtype=confidence.dtype)
     bins = (torch.bucketize(confidence, edges) - 1).clamp(0, CALIBRATION_BINS - 1)
-    gaps = torch.zeros(CALIBRATION_BINS, dtype=torch.float64).index_add(0, bins, confidence.double() - right)
-    return float(gaps.abs().sum() / len(labels))
+    return _Binned(bins, confidence, (prediction == labels).double())
 
 
 def summarise(values: list[float]) -> Summary:

@@ -281,9 +281,10 @@ def _fairness(
 
 
 def _provenance(scoring: Scoring, grouping: Grouping | None) -> dict[str, Any]:
+    recipe, labels = _training(scoring, "distilled")
     return {
         "recipe": scoring.recipe.model_dump(mode="json"),
-        "train": scoring.train_recipe.model_dump(mode="json"),
+        "train": _classroom(scoring, "distilled", labels, 0).in_effect(recipe).model_dump(mode="json"),
         **({"grouping": grouping.to_json()} if grouping else {}),
         "test": describe_test(scoring.test, scoring.num_leaked),
         "train_sha256": scoring.train.content_hash if scoring.train else None,

@@ -11,7 +11,7 @@ from distail.artifact import read_json, write_json
 from distail.distilled import StoredBytes
 from distail.errors import DistailError
 from distail.evaluation.fairness import Fairness
-from distail.evaluation.metrics import SCALAR_SCORES, Scores, Summary, summarise
+from distail.evaluation.metrics import SCALAR_SCORES, CalibrationBin, Scores, Summary, summarise
 from distail.groups.stages import StageTraining
 
 FILE_NAME = "evaluation.json"
@@ -180,4 +180,8 @@ def _scores(values: dict[str, Any]) -> Scores:
     nested: Callable[[Any], Any] = lambda value: (  # noqa: E731
         tuple(nested(item) for item in value) if isinstance(value, list) else value
     )
-    return Scores(**{name: nested(value) for name, value in values.items()})
+    # Files from before bins were kept do not name any.
+    bins = values.get("calibration")
+    calibration = None if bins is None else tuple(CalibrationBin(**one) for one in bins)
+    plain = {name: nested(value) for name, value in values.items() if name != "calibration"}
+    return Scores(**plain, calibration=calibration)

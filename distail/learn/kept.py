@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from distail.checkpoint import FileCheckpoint
 from distail.claims import FOLDER as CLAIMS
 from distail.claims import Claims
 from distail.errors import DistailError
@@ -25,10 +26,12 @@ from distail.models.saved import SavedNetwork, load_network, save_network
 from distail.progress import Progress
 from distail.provenance import environment
 from distail.runtime import Runtime, preferred_layout
-from distail.training.loop import History
 from distail.training.recipe import TrainRecipe
+from distail.training.state import History
 from distail.training.training_set import TrainingSet
 
+CHECKPOINT_INTERVAL_S = 60.0
+"""Least time between two states of a training; shorter ones leave none."""
 FORMAT = 1
 """Raised when training makes other networks of the same recipe."""
 
@@ -111,6 +114,11 @@ class KeptNetworks:
         """Writes a trained network, with how and where it was trained."""
         facts = {"history": asdict(history), "seconds": seconds, **environment(runtime)}
         save_network(self._path(key), replace(saved, provenance={**saved.provenance, "training": facts}))
+        self.checkpoint(key).clear()
+
+    def checkpoint(self, key: str) -> FileCheckpoint:
+        """Where the state of the training of this network is kept until the network is."""
+        return FileCheckpoint(self.folder / "unfinished" / f"{key}.safetensors", CHECKPOINT_INTERVAL_S)
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.safetensors"

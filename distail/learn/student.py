@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from distail.checkpoint import Checkpoint
 from distail.data.image_set import ImageSet
 from distail.data.preprocess import Preprocessing
 from distail.distilled import DistilledSet
@@ -18,8 +19,9 @@ from distail.models.saved import SavedNetwork
 from distail.progress import Progress
 from distail.runtime import Runtime
 from distail.seeding import derive_seed
-from distail.training.loop import History, Selection, train_network
+from distail.training.loop import Selection, train_network
 from distail.training.recipe import LabelProtocol, TrainRecipe
+from distail.training.state import History
 from distail.training.technique import PLAIN, Technique
 from distail.training.training_set import RealTrainingSet, TrainingSet
 
@@ -69,6 +71,12 @@ class Classroom:
         data = RealTrainingSet(images, preprocessing, runtime.device)
         return Classroom(data, images.class_names, preprocessing)
 
+    def in_effect(self, recipe: TrainRecipe) -> TrainRecipe:
+        """A recipe as it is carried out here: a learned step size and labelled views replace parts of it."""
+        if self.learning_rate is not None:
+            recipe = recipe.model_copy(update={"learning_rate": self.learning_rate})
+        return self.data.recipe_for(recipe) if isinstance(self.data, ViewTrainingSet) else recipe
+
 
 def train_student(
     classroom: Classroom,
@@ -83,6 +91,7 @@ def train_student(
     title: str | None = None,
     provenance: dict[str, Any] | None = None,
     kept: KeptNetworks | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Student:
     """Trains a new network.
 
@@ -91,14 +100,12 @@ def train_student(
     Args:
         kept: where the network is taken from if it is there, and kept if not. A technique or a selection of one's own
             cannot be told from another, so with them every network is trained.
+        checkpoint: where the state of a training that is not kept is left between epochs; nowhere when omitted.
 
     Raises:
         DistailError: the architecture is unknown, or training diverges.
     """
-    if classroom.learning_rate is not None:
-        recipe = recipe.model_copy(update={"learning_rate": classroom.learning_rate})
-    if isinstance(classroom.data, ViewTrainingSet):
-        recipe = classroom.data.recipe_for(recipe)
+    recipe = classroom.in_effect(recipe)
     shape = classroom.data.image_shape
     plain = technique is PLAIN and selection is None
     key = training_key(classroom.data, architecture, recipe, seed, runtime) if kept and plain else None
@@ -110,6 +117,7 @@ def train_student(
             names, preprocessing = classroom.class_names, classroom.preprocessing
             saved = replace(saved, class_names=names, preprocessing=preprocessing, provenance=origin)
             return Student(saved, history, seconds, reused=True)
+        own = kept.checkpoint(key) if kept and key else None
         begun = time.perf_counter()
         network = build_network(architecture, shape, classroom.data.num_classes, derive_seed(seed, "student"))
         history = train_network(
@@ -122,8 +130,9 @@ def train_student(
             selection=selection,
             technique=technique,
             title=title,
+            checkpoint=own or checkpoint,
         )
-        seconds = time.perf_counter() - begun
+        seconds = own.seconds if own else time.perf_counter() - begun
         saved = SavedNetwork(
             network=network,
             architecture=architecture,

@@ -1,7 +1,6 @@
 """Networks trained on all the long-tailed images, kept beside a problem's experts and found again.
 
-A teacher is kept like any whole baseline (`baselines/_fitting.py`). One whose training was interrupted is trained anew
-from its beginning: nothing is kept on the way.
+A teacher is kept like any whole baseline (`baselines/_fitting.py`), and so is the state of one in training.
 """
 
 from __future__ import annotations

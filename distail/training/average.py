@@ -31,6 +31,16 @@ class MovingAverage:
         for mean, parameter in zip(self._means, self._parameters, strict=True):
             mean.lerp_(parameter, 1 - self._decay)
 
+    @property
+    def means(self) -> list[torch.Tensor]:
+        """The averages as they are, one a parameter; not copied."""
+        return self._means
+
+    def restore(self, means: list[torch.Tensor]) -> None:
+        """Goes back to averages that `means` gave."""
+        for mean, kept in zip(self._means, means, strict=True):
+            mean.copy_(kept)
+
     @torch.no_grad()
     def exchange(self) -> None:
         """Puts the averages into the network, and what was there in their place; twice changes nothing."""

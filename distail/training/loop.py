@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
+from distail.checkpoint import Checkpoint, NoCheckpoint
 from distail.data.augment_chain import DSAChain
 from distail.data.mixing import Mixed, cutmix, mixup
 from distail.errors import DistailError
@@ -23,6 +24,7 @@ from distail.training.gradients import batch_gradients
 from distail.training.losses import BatchLoss, batch_loss
 from distail.training.recipe import TrainRecipe
 from distail.training.schedule import decay_epoch, learning_rate
+from distail.training.state import History, TrainingState, training_name
 from distail.training.targets import Targets
 from distail.training.technique import PLAIN, Technique
 from distail.training.training_set import TrainingSet, shuffled_batches
@@ -41,21 +43,6 @@ class Selection:
     every: int
 
 
-@dataclass
-class History:
-    """What happened while training.
-
-    Attributes:
-        losses: mean training loss of each epoch.
-        kept_epoch: the epoch whose network was kept; the last one without a `Selection`.
-        validation: (epoch, score) of each look at the validation data.
-    """
-
-    losses: list[float] = field(default_factory=list)
-    kept_epoch: int = 0
-    validation: list[tuple[int, float]] = field(default_factory=list)
-
-
 def train_network(
     network: Network,
     data: TrainingSet,
@@ -67,10 +54,14 @@ def train_network(
     selection: Selection | None = None,
     technique: Technique = PLAIN,
     title: str = "training",
+    checkpoint: Checkpoint | None = None,
 ) -> History:
     """Trains `network` in place; where the recipe asks for an average of its weights, it ends with that.
 
     Augmentation, mixing and batch order depend on `seed` and the epoch alone.
+
+    Args:
+        checkpoint: where the state is left between epochs, and taken up from there; nowhere when omitted.
 
     Raises:
         DistailError: the loss is no longer finite, or the recipe asks for one that the targets cannot be compared by.
@@ -81,23 +72,26 @@ def train_network(
     frozen = _freeze_backbone(network) if technique.classifier_only else []
     _set_training(network, technique)
     fused_before, network.fused = network.fused, True
-    history, best = History(), _Best()
-    optimizer = new_optimizer(network, recipe)
     average = MovingAverage(network, recipe.average) if recipe.average else None
-    with (progress or SilentProgress()).task(title, recipe.num_epochs) as advance:
-        for epoch in range(recipe.num_epochs):
-            loss = _train_epoch(network, lesson, optimizer, average, runtime, seed, epoch, technique)
+    state = TrainingState(network, new_optimizer(network, recipe), average)
+    history, best, checkpoint = state.history, state.best, checkpoint or NoCheckpoint()
+    name = training_name(title, data, recipe, seed, checkpoint)
+    done = state.take_up(checkpoint, name)
+    with (progress or SilentProgress()).task(title, recipe.num_epochs, done) as advance:
+        for epoch in range(done, recipe.num_epochs):
+            loss = _train_epoch(network, lesson, state.optimizer, average, runtime, seed, epoch, technique)
             history.losses.append(require_finite(loss, epoch, recipe))
             history.kept_epoch = epoch
             if recipe.schedule == "step" and epoch == decay_epoch(recipe):
                 # The released code builds a new optimiser here, which also forgets the momentum.
-                optimizer = new_optimizer(network, recipe)
+                state.optimizer = new_optimizer(network, recipe)
             if selection and (epoch % selection.every == 0 or epoch == recipe.num_epochs - 1):
                 with average.shown() if average else nullcontext():
                     score = selection.score(network)
                     best.offer(epoch, score, network)
                 _set_training(network, technique)
                 history.validation.append((epoch, score))
+            state.keep(checkpoint, name)
             advance(loss=loss)
     if best.weights:
         history.kept_epoch = best.epoch
@@ -124,20 +118,6 @@ def _set_training(network: Network, technique: Technique) -> None:
     # A frozen backbone stays in evaluation mode, or its running statistics would move.
     network.train(not technique.classifier_only)
     network.classifier.train()
-
-
-@dataclass
-class _Best:
-    """The best network so far by validation score."""
-
-    score: float = -math.inf
-    epoch: int = 0
-    weights: dict[str, Tensor] = field(default_factory=dict)
-
-    def offer(self, epoch: int, score: float, network: Network) -> None:
-        if score > self.score:
-            self.score, self.epoch = score, epoch
-            self.weights = {name: value.clone() for name, value in network.state_dict().items()}
 
 
 @dataclass(frozen=True, eq=False)

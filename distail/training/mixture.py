@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from distail.checkpoint import Checkpoint, NoCheckpoint
 from distail.data.augment_chain import DSAChain
 from distail.errors import DistailError
 from distail.models.network import Network
@@ -29,10 +30,11 @@ from distail.progress import Progress
 from distail.runtime import Runtime, preferred_layout
 from distail.seeding import isolated_seed, torch_generator
 from distail.training.gradients import in_parts, summed
-from distail.training.loop import History, new_optimizer, require_finite
+from distail.training.loop import new_optimizer, require_finite
 from distail.training.mixed_views import Lessons, MixedViews
 from distail.training.recipe import TrainRecipe
 from distail.training.schedule import decay_epoch, learning_rate
+from distail.training.state import History, TrainingState, training_name
 from distail.training.training_set import shuffled_batches
 
 StillSide = Literal["projection", "prediction"]
@@ -170,10 +172,14 @@ def train_by_mixture(
     runtime: Runtime,
     progress: Progress,
     title: str,
+    checkpoint: Checkpoint | None = None,
 ) -> History:
     """Trains a network in place by SGD; it ends in evaluation mode.
 
     Batches, augmentation and mixtures depend on `seed` and the epoch alone.
+
+    Args:
+        checkpoint: where the state is left between epochs, and taken up from there; nowhere when omitted.
 
     Raises:
         DistailError: the recipe asks for what mixtures leave no room for, or the loss is no longer finite.
@@ -186,14 +192,18 @@ def train_by_mixture(
     model.to(runtime.device, memory_format=preferred_layout(model))  # type: ignore[call-overload]
     model.train()
     fused_before, model.network.fused = model.network.fused, True
-    history, optimizer = History(), new_optimizer(model, recipe)
-    with progress.task(title, recipe.num_epochs) as advance:
-        for epoch in range(recipe.num_epochs):
-            mean = _train_epoch(model, lessons, loss, recipe, optimizer, runtime, seed, epoch)
+    state = TrainingState(model, new_optimizer(model, recipe))
+    history, checkpoint = state.history, checkpoint or NoCheckpoint()
+    name = training_name(title, lessons.data, recipe, seed, checkpoint)
+    done = state.take_up(checkpoint, name)
+    with progress.task(title, recipe.num_epochs, done) as advance:
+        for epoch in range(done, recipe.num_epochs):
+            mean = _train_epoch(model, lessons, loss, recipe, state.optimizer, runtime, seed, epoch)
             history.losses.append(require_finite(mean, epoch, recipe))
             history.kept_epoch = epoch
             if recipe.schedule == "step" and epoch == decay_epoch(recipe):
-                optimizer = new_optimizer(model, recipe)
+                state.optimizer = new_optimizer(model, recipe)
+            state.keep(checkpoint, name)
             advance(loss=mean)
     model.network.fused = fused_before
     model.eval()

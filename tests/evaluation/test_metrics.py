@@ -17,7 +17,9 @@ from torchmetrics.functional.classification import (
 from distail.evaluation.metrics import (
     CALIBRATION_BINS,
     SCALAR_SCORES,
+    CalibrationBin,
     Summary,
+    calibration_bins,
     confusion_matrix,
     expected_calibration_error,
     score_logits,
@@ -127,6 +129,30 @@ def test_calibration_bins_contain_their_upper_edge():
     assert expected_calibration_error(edge, torch.tensor([0, 1])) == pytest.approx(abs(0.595 - 0.5))
     certain = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
     assert expected_calibration_error(certain, torch.tensor([0])) == 0
+
+
+@pytest.mark.parametrize(("count", "num_classes", "seed"), [(400, 10, 0), (57, 3, 1), (2, 2, 2)])
+def test_calibration_bins_hold_every_prediction_and_sum_up_to_the_error(count, num_classes, seed):
+    logits, labels = predictions(count, num_classes, seed)
+    scores = score_logits(logits, labels)
+    bins = scores.calibration
+    assert bins is not None
+    assert (len(bins), sum(one.count for one in bins)) == (CALIBRATION_BINS, count)
+    full = [one for one in bins if one.count]
+    gaps = [one.count * abs(one.accuracy - one.confidence) for one in full]
+    assert sum(gaps) / count == pytest.approx(scores.ece, abs=1e-12)
+    assert sum(one.count * one.accuracy for one in full) / count == pytest.approx(scores.accuracy)
+    for place, one in enumerate(bins):
+        if one.count:
+            assert place / 15 < one.confidence <= (place + 1) / 15 + 1e-12
+
+
+def test_calibration_bins_by_hand():
+    probabilities = torch.tensor([[0.6, 0.4], [0.56, 0.44], [0.1, 0.9]], dtype=torch.float64)
+    bins = calibration_bins(probabilities, torch.tensor([0, 1, 1]))
+    assert (bins[8].count, bins[8].confidence, bins[8].accuracy) == (2, pytest.approx(0.58), 0.5)
+    assert (bins[13].count, bins[13].confidence, bins[13].accuracy) == (1, pytest.approx(0.9), 1.0)
+    assert [place for place, one in enumerate(bins) if one != CalibrationBin(0, None, None)] == [8, 13]
 
 
 def test_confusion_counts_truth_in_rows():

@@ -131,3 +131,13 @@ def test_files_from_before_there_were_two_stages_still_load(tmp_path):
         del student["group_accuracy"], student["stages"]
     (tmp_path / "old.json").write_text(json.dumps(values))
     assert load_evaluation(tmp_path / "old.json") == whole
+
+
+def test_files_from_before_bins_of_confidence_were_kept_still_load(tmp_path):
+    values = make().to_json()
+    for student in values["students"]:
+        del student["scores"]["calibration"]
+    (tmp_path / "old.json").write_text(json.dumps(values))
+    old = load_evaluation(tmp_path / "old.json")
+    assert all(student.scores.calibration is None for student in old.students)
+    assert old.summary() == make().summary()

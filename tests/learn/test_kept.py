@@ -25,8 +25,9 @@ from distail.learn.kept import KeptNetworks, training_key
 from distail.learn.student import Classroom, Student, train_student
 from distail.report.baseline import baseline_notes
 from distail.runtime import Runtime
-from distail.training.loop import History, Selection
+from distail.training.loop import Selection
 from distail.training.recipe import TrainRecipe
+from distail.training.state import History, TrainingState
 from distail.training.technique import Technique, cross_entropy
 from tests.evaluation.separable import ARCHITECTURE, NAMES, TEST, TRAIN, make_set, quick
 
@@ -288,3 +289,26 @@ def test_a_file_that_says_nothing_of_its_training_is_refused(kept):
     write_tensors(path, TensorFile("network", content.tensors, header))
     with pytest.raises(DistailError, match="Remove it"):
         student(kept)
+
+
+def test_an_interrupted_training_goes_on(kept, monkeypatch):
+    class KilledError(Exception):
+        pass
+
+    monkeypatch.setattr(kept_module, "CHECKPOINT_INTERVAL_S", 0.0)
+    whole = student(None)
+    keep = TrainingState.keep
+
+    def dies(self, checkpoint, name):
+        keep(self, checkpoint, name)
+        raise KilledError
+
+    monkeypatch.setattr(TrainingState, "keep", dies)
+    with pytest.raises(KilledError):
+        student(kept)
+    monkeypatch.setattr(TrainingState, "keep", keep)
+    assert len(list((kept.folder / "unfinished").iterdir())) == 1
+    again = student(kept)
+    assert same(again, whole)
+    assert again.seconds > 0
+    assert list((kept.folder / "unfinished").iterdir()) == []

@@ -8,6 +8,7 @@ import torch
 from distail.data.labelled_views import LabelledViews
 from distail.distilled import DistilledSet, load_distilled
 from distail.errors import DistailError
+from distail.evaluation.protocol import Scoring, evaluate
 from distail.export import export_set
 from distail.groups.grouping import Grouping
 from distail.groups.stages import class_stages, group_stage
@@ -17,7 +18,7 @@ from distail.learn.student import Classroom, train_student
 from distail.runtime import Runtime
 from distail.training.recipe import TrainRecipe
 from distail.training.training_set import TensorTrainingSet, TrainingSet
-from tests.evaluation.separable import ARCHITECTURE, make_set
+from tests.evaluation.separable import ARCHITECTURE, TEST, make_set, quick
 
 CPU = Runtime()
 ALL = torch.arange(6)
@@ -165,3 +166,14 @@ def test_stages_learn_from_views_of_their_own_images():
     torch.testing.assert_close(
         views_of(inside.of_set(whole)).logits.float(), logits[own][:, :, [0, 2]], rtol=1e-2, atol=1e-2
     )
+
+
+def test_scores_name_the_training_that_views_and_a_learned_step_size_leave():
+    own = TrainRecipe(augmentation="resized+flip", mixing="cutmix", batch_size=3)
+    whole = with_views(mixed=1.0, training=own, learning_rate=0.02)
+    recipe = quick(epochs=1)
+    train = recipe.train.model_copy(update={"augmentation": "crop+flip", "mixing": "mixup", "learning_rate": 0.5})
+    found = evaluate(Scoring(whole, TEST, recipe.model_copy(update={"train": train}))).provenance["train"]
+    assert (found["augmentation"], found["mixing"], found["learning_rate"]) == ("flip", "none", 0.02)
+    unmixed = evaluate(Scoring(with_views(training=own), TEST, quick(epochs=1))).provenance["train"]
+    assert unmixed["mixing"] == "cutmix"

@@ -9,7 +9,7 @@ from distail.learn import student as student_module
 from distail.learn.student import Classroom, train_student
 from distail.models.saved import load_network, save_network
 from distail.runtime import Runtime
-from distail.training.loop import History
+from distail.training.state import History
 from tests.evaluation.separable import ARCHITECTURE, NAMES, SHAPE, TEST, TRAIN, Said, make_set, quick
 
 CPU = Runtime()

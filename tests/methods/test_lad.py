@@ -268,8 +268,8 @@ FLAGS = {
 LAUNCHER = """
 import sys, torch
 torch.set_num_threads(1)
-from distail import run_folder
-run_folder.CHECKPOINT_INTERVAL_S = 0.0
+from distail import checkpoint
+checkpoint.INTERVAL_S = 0.0
 from distail.cli import main
 main(sys.argv[1:])
 """

@@ -12,8 +12,9 @@ from distail.models import Network, build_network
 from distail.progress import Progress
 from distail.runtime import Runtime
 from distail.seeding import torch_generator
-from distail.training.loop import History, Selection, train_network
+from distail.training.loop import Selection, train_network
 from distail.training.recipe import TrainRecipe
+from distail.training.state import History
 from distail.training.targets import Targets
 from distail.training.training_set import TensorTrainingSet, shuffled_batches
 from tests.methods import tiny  # noqa: F401  one thread

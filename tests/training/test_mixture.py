@@ -8,10 +8,10 @@ from distail.errors import DistailError
 from distail.models import build_network
 from distail.progress import SilentProgress
 from distail.runtime import Runtime
-from distail.training.loop import History
 from distail.training.mixed_views import Lessons, MixedViews
 from distail.training.mixture import Answers, MixtureLoss, TwoHeaded, mixture_pass, train_by_mixture
 from distail.training.recipe import TrainRecipe
+from distail.training.state import History
 from distail.training.targets import Targets
 from distail.training.training_set import TensorTrainingSet
 from tests.methods import tiny  # noqa: F401  one thread

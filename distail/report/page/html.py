@@ -1,0 +1,81 @@
+"""HTML from templates. All that comes from outside passes through jinja's escaping; nothing is marked as safe."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from distail.evaluation.metrics import Summary
+from distail.progress import format_seconds
+from distail.report.names import one_line
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+SCRIPT = "script.js.j2"
+_UNITS = ("bytes", "kB", "MB", "GB", "TB")
+
+
+def render(template: str, **values: Any) -> str:
+    """A page from the template of that name, with a policy that lets only the page's own script run."""
+    found = environment()
+    script = found.get_template(SCRIPT).render()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    return found.get_template(template).render(script_sha256=digest, **values)
+
+
+@cache
+def environment() -> Environment:
+    """The templates of this package, with the filters that write numbers and names."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    found = Environment(
+        loader=PackageLoader("distail.report.page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {
+        "percent": percent,
+        "figure": figure,
+        "data_size": data_size,
+        "seconds": format_seconds,
+        "whole": whole,
+        "one_line": one_line,
+        "share": share,
+    }
+    return found
+
+
+def percent(value: Summary | None) -> str:
+    """'63.2 ± 1.5 %'; without a deviation where n is 1, as there is none; '–' for nothing."""
+    return f"{figure(value)} %" if value else figure(value)
+
+
+def figure(value: Summary | None) -> str:
+    """The same without the sign of percent, for tables that say so above."""
+    if value is None:
+        return "–"
+    return f"{100 * value.mean:.1f}" + (f" ± {100 * value.std:.1f}" if value.n > 1 else "")
+
+
+def share(value: float) -> str:
+    """A fraction of one as a plain percentage for styles, '63.2%', within 0 to 100."""
+    return f"{100 * min(max(value, 0.0), 1.0):.2f}%" if math.isfinite(value) else "0%"
+
+
+def data_size(count: float) -> str:
+    """'1.69 MB', of 1,000 kB each; whole bytes below 1,000."""
+    power = 0
+    while count >= 999.5 and power < len(_UNITS) - 1:
+        count, power = count / 1000, power + 1
+    return f"{count:.0f} bytes" if power == 0 else f"{count:.3g} {_UNITS[power]}"
+
+
+def whole(count: int) -> str:
+    """'12,406'."""
+    return f"{count:,}"

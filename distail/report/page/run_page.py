@@ -1,0 +1,258 @@
+"""The page of a run: what it shows, put together from the facts, and its HTML."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import RenderableType
+
+from distail.catalog import BuiltIn, built_in, recipe_names
+from distail.cost import class_counts
+from distail.data.long_tail import FEW_BELOW, MANY_ABOVE, shot_group
+from distail.distilled import DistilledSet
+from distail.errors import DistailError
+from distail.methods._registry import find_method
+from distail.progress import format_seconds
+from distail.report.evaluation import evaluation_tables
+from distail.report.page.charts import HEIGHT, WIDTH, LineChart, line_chart
+from distail.report.page.commands import Commands
+from distail.report.page.gallery import Budget, RealSamples, gallery
+from distail.report.page.html import data_size, render
+from distail.report.page.pictures import Picture, file_picture
+from distail.report.page.run_facts import FoundGroups, RunFacts, Scored
+from distail.report.page.scores import EvaluationView, evaluation_view
+
+MAX_BYTES = 10_000_000
+"""No page is larger."""
+
+OPEN_CLASSES = 20
+"""Classes shown at once; the others are folded away."""
+
+_GROUP_ALTS = {
+    "features": "t-SNE of features of images, coloured by class, with a marker for each group",
+    "distances": "Distances between the classes, those of a group side by side",
+    "compared": "t-SNE of features of networks that were trained on each of the data sets compared",
+}
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Groups of similar classes: names of the members of each, pictures, and how alike they are elsewhere."""
+
+    members: tuple[tuple[str, ...], ...]
+    pictures: tuple[Picture, ...]
+    agreement: tuple[dict[str, Any], ...]
+    folder: str
+
+
+@dataclass(frozen=True)
+class Data:
+    """The images that were distilled: of each class name, count and many, medium or few, and in numbers."""
+
+    classes: tuple[tuple[str, int, str], ...]
+    total: int
+    largest: int
+    smallest: int
+    imbalance: float
+    shots: dict[str, int]
+    raw_bytes: int
+
+
+@dataclass(frozen=True)
+class Making:
+    """What making the set took: seconds, bytes of memory, on what, and by which version; None where not known."""
+
+    seconds: float | None
+    memory: int | None
+    hardware: str | None
+    version: str | None
+
+    @classmethod
+    def of(cls, provenance: dict[str, Any]) -> Making:
+        """What a manifest tells."""
+        hardware, version = provenance.get("hardware"), (provenance.get("versions") or {}).get("distail")
+        return cls(
+            seconds=provenance.get("distill_seconds"),
+            memory=provenance.get("peak_memory_bytes"),
+            hardware=None if hardware is None else str(hardware),
+            version=None if version is None else str(version),
+        )
+
+
+def run_page(facts: RunFacts, real: RealSamples) -> str:
+    """HTML of a run, below `MAX_BYTES`: images are shown fewer and smaller until they fit.
+
+    Raises:
+        DistailError: even without most of its images the page would be larger, as with very many classes.
+    """
+    views = tuple(evaluation_view(scored, facts.distilled) for scored in facts.scored)
+    budget = Budget()
+    for _ in range(4):
+        page = render("run.html.j2", **_values(facts, views, real, budget))
+        if len(page.encode()) < MAX_BYTES:
+            return page
+        budget = budget.halved()
+    raise DistailError(
+        f"The page of {facts.folder} would be larger than {data_size(MAX_BYTES)}: {len(facts.class_names)} classes "
+        f"scored {len(views)} times are too much. Move some of its evaluations elsewhere, and make the page again."
+    )
+
+
+def _values(facts: RunFacts, views: Sequence[EvaluationView], real: RealSamples, budget: Budget) -> dict[str, Any]:
+    data = _data(facts)
+    return {
+        "facts": facts,
+        "views": views,
+        "data": data,
+        "gallery": gallery(facts, real, budget),
+        "curves": _curves(facts),
+        "constants": _constants(facts),
+        "groups": _groups(facts.groups) if facts.groups else None,
+        "commands": Commands(facts),
+        "lead": lead(facts),
+        "making": Making.of(facts.provenance),
+        "about_method": _about_method(facts),
+        "provenance": _provenance(facts),
+        "published": _published(facts),
+        "open_classes": OPEN_CLASSES,
+        "shot_meanings": {
+            "many": f"more than {MANY_ABOVE} training images",
+            "medium": f"{FEW_BELOW} to {MANY_ABOVE}",
+            "few": f"fewer than {FEW_BELOW}",
+        },
+        "chart": {"width": WIDTH, "height": HEIGHT},
+        "one_protocol": len({view.labels for view in views}) <= 1,
+    }
+
+
+def lead(facts: RunFacts) -> str:
+    """The run in a sentence."""
+    distilled = facts.distilled
+    if distilled is None:
+        by = f" by {facts.method}" if facts.method else ""
+        return f"A run{by} that is not finished."
+    counts = set(distilled.class_counts)
+    each = f"{counts.pop()} of each" if len(counts) == 1 else "not the same number of each"
+    what = "images" if distilled.mosaic == 1 else f"mosaics of {distilled.mosaic}x{distilled.mosaic} images"
+    found = f"{len(distilled):,} {what}, {each} of {distilled.num_classes} classes"
+    if facts.class_counts:
+        found += f", stand for {sum(facts.class_counts):,} real ones"
+    return f"{found}; made by {facts.method}." if facts.method else f"{found}."
+
+
+def _data(facts: RunFacts) -> Data | None:
+    if not (counts := facts.class_counts) or facts.distilled is None:
+        return None
+    shots = [shot_group(count) for count in counts]
+    return Data(
+        classes=tuple(zip(facts.class_names, counts, shots, strict=True)),
+        total=sum(counts),
+        largest=max(counts),
+        smallest=min(counts),
+        imbalance=max(counts) / max(min(counts), 1),
+        shots={name: shots.count(name) for name in ("many", "medium", "few")},
+        raw_bytes=sum(counts) * math.prod(facts.distilled.image_shape),
+    )
+
+
+def _curves(facts: RunFacts) -> tuple[LineChart, ...]:
+    figures = facts.metrics.figures or {}
+    charts = (
+        line_chart(name.replace("_", " "), facts.metrics.steps, values)
+        for name, values in figures.items()
+        if not _constant(values)
+    )
+    return tuple(chart for chart in charts if chart is not None)
+
+
+def _constants(facts: RunFacts) -> tuple[str, ...]:
+    """'skipped 0' for each figure that never changed, which a curve would only show at length."""
+    figures = (facts.metrics.figures or {}).items()
+    return tuple(f"{name.replace('_', ' ')} {values[0]:g}" for name, values in figures if _constant(values))
+
+
+def _constant(values: Sequence[float | None]) -> bool:
+    return values[0] is not None and len(set(values)) == 1
+
+
+def _groups(found: FoundGroups) -> Groups:
+    pictures = []
+    for name, path in found.pictures.items():
+        try:
+            pictures.append(file_picture(path, _GROUP_ALTS[name]))
+        except OSError:
+            continue
+    names, grouping = found.grouping.class_names, found.grouping
+    members = tuple(tuple(names[label] for label in grouping.members(group)) for group in range(grouping.num_groups))
+    return Groups(members, tuple(pictures), found.agreement, str(found.folder))
+
+
+def _about_method(facts: RunFacts) -> str:
+    """What the method does, and its paper; nothing for one that is not installed here."""
+    try:
+        method = find_method(facts.method) if facts.method else None
+    except DistailError:
+        return ""
+    return f"{method.summary} ({method.paper})" if method else ""
+
+
+def _provenance(facts: RunFacts) -> tuple[tuple[str, str], ...]:
+    """(what, value) of all that decided or describes the result."""
+    found = facts.provenance
+    versions = found.get("versions") or {}
+    rows = [
+        ("written", found.get("written")),
+        ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
+        ("hardware", found.get("hardware")),
+        ("device", found.get("device")),
+        ("precision", found.get("precision")),
+        ("threads", found.get("threads")),
+        ("seed", facts.recipe.seed if facts.recipe else None),
+        ("SHA-256 of the training images", found.get("data_sha256")),
+        ("SHA-256 of the source", found.get("source_sha256")),
+        ("SHA-256 of the images kept", (found.get("data") or {}).get("kept_indices_sha256")),
+        ("labels changed later", "yes, by distail relabel" if "relabelled" in found else None),
+    ]
+    return tuple((name, str(value)) for name, value in rows if value not in (None, ""))
+
+
+def _published(facts: RunFacts) -> tuple[BuiltIn, ...]:
+    """Published rows on data with the same counts and image size, and as many images a class."""
+    distilled, recipe = facts.distilled, facts.recipe
+    if distilled is None or recipe is None or not facts.class_counts:
+        return ()
+    found = []
+    ending = f"-ipc{recipe.images_per_class}"
+    for name in recipe_names():
+        if not name.endswith(ending):
+            continue
+        row = built_in(name)
+        same = row.about.image_shape == distilled.image_shape and class_counts(row) == facts.class_counts
+        if same and row.published:
+            found.append(row)
+    return tuple(sorted(found, key=lambda row: -row.published.accuracy if row.published else 0))
+
+
+def report_text(facts: RunFacts) -> list[RenderableType]:
+    """What the page tells first, for a terminal."""
+    commands, distilled = Commands(facts), facts.distilled
+    parts: list[RenderableType] = [lead(facts)]
+    if not facts.complete:
+        parts.append(f"It is not finished. Go on with: {commands.resume}")
+    seconds = facts.provenance.get("distill_seconds")
+    if distilled and seconds is not None:
+        size = distilled.stored_bytes().total
+        parts.append(f"Made in {format_seconds(seconds)}; {data_size(size)} with all labels that are stored.")
+    for scored in facts.scored:
+        parts += ["", f"{scored.file}:", evaluation_tables(scored.result, _explainable(scored, distilled))[0]]
+    if facts.complete and not facts.scored:
+        parts.append(f"Not scored yet: {commands.evaluate}")
+    return [*parts, *facts.unreadable]
+
+
+def _explainable(scored: Scored, distilled: DistilledSet | None) -> DistilledSet | None:
+    """The set, unless the evaluation is from before it said how students were trained."""
+    return distilled if "train" in scored.result.provenance else None

@@ -1,0 +1,116 @@
+"""A report of a run: facts and real images read, and one page written.
+
+run folder ─ facts ─▶ page ◀─ samples ─ source
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from distail.artifact import require_free, write_text
+from distail.data.image_set import IN_MEMORY, ImageSet
+from distail.errors import DistailError
+from distail.progress import Progress, SilentProgress
+from distail.report.page.gallery import REAL_PER_CLASS, RealSamples
+from distail.report.page.run_facts import RunFacts, read_run_facts
+from distail.report.page.run_page import run_page
+from distail.run_folder import unused_path
+from distail.training_images import load_training_images
+
+FILE_NAME = "report.html"
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """A page that was written.
+
+    Attributes:
+        path: where.
+        num_bytes: its size.
+        facts: what it tells.
+    """
+
+    path: Path
+    num_bytes: int
+    facts: RunFacts
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values: where the page is, and the scores on it."""
+        scores = []
+        for scored in self.facts.scored:
+            result = scored.result
+            scores += [
+                {
+                    "file": scored.file,
+                    "subject": subject,
+                    "architecture": architecture,
+                    "labels": result.of(subject, architecture)[0].labels,
+                    "accuracy": {"n": value.n, "mean": value.mean, "std": value.std},
+                    "stored_bytes": result.stored.total,
+                }
+                for subject, architecture in result.groups
+                for value in [result.summary(subject, architecture)["accuracy"]]
+            ]
+        return {
+            "report": str(self.path),
+            "bytes": self.num_bytes,
+            "run": str(self.facts.folder),
+            "complete": self.facts.complete,
+            "scores": scores,
+        }
+
+
+def write_report(target: str | Path, out: str | Path | None = None, progress: Progress | None = None) -> Report:
+    """Writes the page of a run.
+
+    Args:
+        target: the run folder; nothing in it but the new page is touched.
+        out: file to write, which must not exist; report.html in the run folder, or the next free name, when omitted.
+        progress: how to report; silent when omitted.
+
+    Raises:
+        DistailError: there is no run, its set cannot be read, or the page cannot be written there.
+    """
+    if out is not None:
+        _require_page_name(Path(out))
+        require_free(Path(out))
+    facts = read_run_facts(target)
+    page = run_page(facts, _real_samples(facts, progress or SilentProgress()))
+    path = unused_path(facts.folder / FILE_NAME) if out is None else Path(out)
+    write_text(path, page)
+    return Report(path, len(page.encode()), facts)
+
+
+def _require_page_name(path: Path) -> None:
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise DistailError(f"--out {path}: a report is an HTML page. Name it {path.name}.html.")
+
+
+def _real_samples(facts: RunFacts, progress: Progress) -> RealSamples:
+    """Some training images of each class, where their source is still there and the same."""
+    if facts.recipe is None or facts.source is None:
+        return RealSamples(reason="Real images are not shown: nothing says which data the set was made from.")
+    if facts.source == IN_MEMORY:
+        return RealSamples(reason="Real images are not shown: the set was made from images in memory.")
+    if facts.distilled is None:
+        return RealSamples(reason="Real images are shown as soon as the run is finished.")
+    try:
+        images = load_training_images(facts.recipe.data, progress).images
+    except DistailError as error:
+        return RealSamples(reason=f"Real images are not shown: {error}")
+    if images.content_hash != facts.provenance.get("data_sha256") or images.class_names != facts.class_names:
+        return RealSamples(
+            reason=f"Real images are not shown: {facts.source} has changed since the set was made from it."
+        )
+    return RealSamples(tuple(_some(images, label) for label in range(images.num_classes)))
+
+
+def _some(images: ImageSet, label: int) -> torch.Tensor:
+    """A few images of a class, evenly chosen."""
+    own = images.indices_of(label)
+    count = min(len(own), REAL_PER_CLASS)
+    return images.images[own[torch.linspace(0, len(own) - 1, count).round().long()]]

@@ -1,0 +1,41 @@
+"""`distail report`: a page, and a summary of it in the terminal."""
+
+import json
+import shutil
+
+from tests.cli.calling import assert_clear_refusal, call, contents, succeed
+
+
+def test_a_scored_run(run, tmp_path):
+    folder = tmp_path / "mine"
+    shutil.copytree(run, folder)
+    shown = succeed("report", folder)
+    assert "6 images, 2 of each of 3 classes" in shown.flat
+    assert "distilled (random)" in shown.flat
+    assert f"The page is {folder / 'report.html'} (" in shown.flat
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    assert "Reliability diagram" in page  # what evaluate keeps is enough to draw it
+    again = succeed("report", folder, "--json", "--quiet").json
+    assert again["report"] == str(folder / "report-2.html")
+    assert again["bytes"] == (folder / "report-2.html").stat().st_size
+    saved = json.loads((folder / "evaluation.json").read_text())["summaries"][0]["scores"]["accuracy"]
+    assert again["scores"][0]["accuracy"] == saved
+    assert (again["complete"], again["scores"][0]["labels"]) == (True, "hard")
+
+
+def test_a_run_that_was_never_scored(dm_run, tmp_path):
+    before = contents(dm_run)
+    shown = succeed("report", dm_run, "--out", tmp_path / "page.html")
+    assert f"Not scored yet: distail evaluate {dm_run}" in shown.flat
+    assert contents(dm_run) == before
+    assert "loss" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_what_is_no_run_or_no_place_is_refused(run, source, tmp_path):
+    assert_clear_refusal(call("report", tmp_path), "holds no run")
+    assert_clear_refusal(call("report", source), "holds no run")
+    assert_clear_refusal(call("report", run, "--out", tmp_path / "page.pdf"), "page.pdf.html")
+    (tmp_path / "there.html").write_text("mine")
+    assert_clear_refusal(call("report", run, "--out", tmp_path / "there.html"), "exists")
+    assert (tmp_path / "there.html").read_text() == "mine"

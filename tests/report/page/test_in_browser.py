@@ -1,0 +1,173 @@
+"""The page in a real browser: it is quiet, fits a phone, has a night, and can be used by keyboard and ear."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distail.reporting import write_report
+
+
+@pytest.fixture(scope="module")
+def scored_file(scored) -> Path:
+    return write_report(scored, scored.parent / "in-browser.html").path
+
+
+@pytest.fixture(scope="module")
+def nasty_file(nasty) -> Path:
+    return write_report(nasty, nasty.parent / "in-browser.html").path
+
+
+@pytest.fixture
+def show(browser) -> Any:
+    """Opens a page with these settings of the browser; what it said and asked for is in `.heard` and `.asked`."""
+    contexts = []
+
+    def opened(file: Path, width: int = 1200, **settings: Any) -> Any:
+        context = browser.new_context(viewport={"width": width, "height": 800}, **settings)
+        contexts.append(context)
+        page = context.new_page()
+        page.heard, page.asked = [], []
+        page.on("console", lambda message: page.heard.append(message.text))
+        page.on("pageerror", lambda error: page.heard.append(str(error)))
+        page.on("dialog", lambda dialog: (page.heard.append(dialog.message), dialog.dismiss()))
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.goto(file.as_uri())
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+@pytest.mark.parametrize("name", ["scored_file", "nasty_file"])
+def test_it_says_nothing_asks_for_nothing_and_runs_nothing(show, request, name):
+    file = request.getfixturevalue(name)
+    page = show(file)
+    page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    page.wait_for_timeout(100)
+    assert page.heard == []
+    assert [url for url in page.asked if not url.startswith("data:")] == [file.as_uri()]
+    assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+
+
+def test_a_script_that_got_in_could_not_run(show, scored_file):
+    page = show(scored_file)
+    page.evaluate(
+        "() => { const bad = document.createElement('div'); bad.innerHTML = '<img src=x onerror=\"window.bad = 1\">';"
+        " document.body.append(bad); const worse = document.createElement('script');"
+        " worse.textContent = 'window.bad = 2'; document.body.append(worse); }"
+    )
+    page.wait_for_timeout(100)
+    assert page.evaluate("window.bad") is None
+    assert any("Content Security Policy" in text for text in page.heard)
+    assert not any(url.startswith("http") for url in page.asked)
+
+
+@pytest.mark.parametrize("name", ["scored_file", "nasty_file"])
+@pytest.mark.parametrize("width", [360, 1200])
+def test_the_page_itself_never_scrolls_sideways(show, request, name, width):
+    page = show(request.getfixturevalue(name), width)
+    page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+CONTRASTS = """() => {
+  const rgba = text => { const n = text.match(/[\\d.]+/g).map(Number);
+    const f = text.startsWith('color(') ? 255 : 1; return [n[0] * f, n[1] * f, n[2] * f, n.length > 3 ? n[3] : 1]; };
+  const light = c => c.slice(0, 3).map(v => v / 255).map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+  const found = [];
+  for (const one of document.querySelectorAll('body *')) {
+    const own = [...one.childNodes].some(node => node.nodeType === 3 && node.textContent.trim());
+    if (!own || !one.checkVisibility() || one.closest('svg, .hidden, .skip')) continue;
+    let below = one;
+    while (below && rgba(getComputedStyle(below).backgroundColor)[3] === 0) below = below.parentElement;
+    const ink = light(rgba(getComputedStyle(one).color)), ground = light(rgba(getComputedStyle(below).backgroundColor));
+    found.push([(Math.max(ink, ground) + .05) / (Math.min(ink, ground) + .05), one.textContent.trim().slice(0, 30)]);
+  }
+  return found.sort((a, b) => a[0] - b[0]);
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_can_be_told_from_its_ground(show, scored_file, scheme):
+    found = show(scored_file, color_scheme=scheme).evaluate(CONTRASTS)
+    assert len(found) > 100
+    assert found[0][0] >= 4.5, found[:5]
+
+
+def test_the_dark_has_colours_of_its_own_and_paper_has_none_of_them(show, scored_file):
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light, dark = show(scored_file, color_scheme="light"), show(scored_file, color_scheme="dark")
+    assert light.evaluate(ground) != dark.evaluate(ground)
+    dark.emulate_media(media="print")
+    assert dark.evaluate(ground) == "rgb(255, 255, 255)"
+
+
+def test_paper_shows_what_is_folded_away(show, scored_file):
+    page = show(scored_file)
+    count = "document.querySelectorAll('details:not(.numbers):not([open])').length"
+    folded = page.evaluate(count)
+    assert folded > 0
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(count) == 0
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(count) == folded
+
+
+def test_a_screen_reader_hears_landmarks_headings_and_charts(show, scored_file):
+    page = show(scored_file)
+    for role, name in (("main", None), ("banner", None), ("contentinfo", None), ("navigation", "On this page")):
+        assert page.get_by_role(role, **({"name": name} if name else {})).count() == 1, role
+    for name in ("At a glance", "The data", "The images", "How good it is", "What it costs", "How it was made"):
+        assert page.get_by_role("region", name=name, exact=True).count() == 1, name
+        assert page.get_by_role("heading", name=name, exact=True).count() == 1, name
+    charts = page.locator("svg[role=img]")
+    assert charts.count() >= 2
+    for place in range(charts.count()):
+        assert charts.nth(place).locator("title").text_content()
+        assert len(charts.nth(place).locator("desc").text_content()) > 20
+    assert page.get_by_role("img", name="2 distilled images of ant").count() == 1
+    assert page.get_by_role("img", name="Reliability diagram").count() >= 1
+
+
+def test_the_keyboard_reaches_everything_that_can_be_used(show, scored_file):
+    page = show(scored_file)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    assert page.evaluate("document.activeElement.getBoundingClientRect().left") >= 0
+    usable = "[...document.querySelectorAll('a, button, summary, [tabindex=\"0\"]')]"
+    wanted = page.evaluate(f"{usable}.filter(one => one.checkVisibility()).length")
+    reached = 1
+    while reached < 200:
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement === document.body"):
+            break
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+        reached += 1
+    assert reached >= wanted > 20
+    page.get_by_text("Reliability as numbers").first.focus()
+    page.keyboard.press("Enter")
+    assert page.get_by_role("table", name="Predictions by confidence").first.is_visible()
+
+
+def test_the_lines_to_load_the_set_can_be_copied(show, scored_file, scored):
+    page = show(scored_file, permissions=["clipboard-read", "clipboard-write"])
+    button = page.locator("button[data-copy=load-code]")
+    button.click()
+    page.wait_for_function("document.querySelector('[data-copy=load-code]').textContent === 'Copied'")
+    assert page.get_by_role("status").text_content() == "Copied."
+    copied = page.evaluate("navigator.clipboard.readText()")
+    names: dict[str, Any] = {}
+    exec(compile(copied, "the page", "exec"), names)
+    assert len(names["small"]) == 6
+    assert len(copied.splitlines()) == 3
+
+
+def test_without_scripts_all_of_it_is_there(show, scored_file):
+    page = show(scored_file, java_script_enabled=False)
+    assert page.get_by_role("heading", name="How good it is").is_visible()
+    assert page.locator("button:visible").count() == 0
+    page.get_by_text("Classes, mistakes and calibration").first.click()
+    assert page.locator("details.sub[open]").first.is_visible()
