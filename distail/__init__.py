@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from distail.api.baseline import baseline
+    from distail.api.bench import GridResults, run_grid
     from distail.api.groups import find_groups
     from distail.api.relabelling import relabel
     from distail.api.sets import distill, evaluate
@@ -39,6 +40,7 @@ _HOMES = {
     "Evaluation": "distail.evaluation.result",
     "Fitted": "distail.baselines._task",
     "FoundGroups": "distail.groups.finding",
+    "GridResults": "distail.api.bench",
     "Grouping": "distail.groups.grouping",
     "ImageSet": "distail.data.image_set",
     "Method": "distail.methods._method",
@@ -62,6 +64,7 @@ _HOMES = {
     "load_two_stage": "distail.groups.two_stage",
     "make_long_tailed": "distail.data.long_tail",
     "relabel": "distail.api.relabelling",
+    "run_grid": "distail.api.bench",
 }
 
 __all__ = [
@@ -71,6 +74,7 @@ __all__ = [
     "Evaluation",
     "Fitted",
     "FoundGroups",
+    "GridResults",
     "Grouping",
     "ImageSet",
     "Method",
@@ -94,6 +98,7 @@ __all__ = [
     "load_two_stage",
     "make_long_tailed",
     "relabel",
+    "run_grid",
 ]
 
 

@@ -24,7 +24,6 @@ ORDER = (
     "parallel",
     "provenance",
     "artifact",
-    "claims",
     "k_means",
     # the stages, in the order in which the data flow
     "data",

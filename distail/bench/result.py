@@ -70,6 +70,11 @@ class CellResult:
     error: str | None
     written: str
 
+    @property
+    def subject(self) -> str:
+        """What students that the cell is about learned from; others are references."""
+        return "distilled" if self.kind == "set" else self.method
+
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         return asdict(self)
