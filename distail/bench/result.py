@@ -170,7 +170,7 @@ def failure_of(error: BaseException) -> tuple[str, str]:
     return f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error))
 
 
-def described(place: Place) -> str:
+def described(place: Place | CellResult) -> str:
     """'lad, data.imbalance 100, images_per_class 10, seed 0'."""
     values = "".join(f", {name} {value}" for name, value in place.values.items())
     return f"{place.row}{values}, seed {place.seed}"
