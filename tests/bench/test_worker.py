@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from distail import artifact, pipeline
 from distail.bench import worker
@@ -395,20 +394,6 @@ def test_a_full_disk_ends_the_grid_and_loses_nothing(source, tmp_path, monkeypat
     monkeypatch.undo()
     assert [result.status for result in grid.run().values()] == ["done"] * 3
     assert left_behind(grid) == []
-
-
-def test_tensors_that_do_not_fit_on_the_disk_are_an_error_of_the_system(tmp_path):
-    import resource
-
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
-    try:
-        with pytest.raises(OSError, match="File too large") as refusal:
-            artifact.write_tensors(tmp_path / "a.safetensors", artifact.TensorFile("k", {"a": torch.zeros(9999)}, {}))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert refusal.value.errno == errno.EFBIG
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_interruption_goes_through_and_leaves_no_claim(source, tmp_path, monkeypatch):
