@@ -134,7 +134,7 @@ def full(*_: object) -> None:
 
 
 def test_a_full_disk(source, tmp_path, monkeypatch):
-    grid = write_grid(tmp_path / "g.yaml", source, ["random", "dm"])
+    grid = write_grid(tmp_path / "g.yaml", source, {"random": {}, "dm": DM})
     succeed("bench", grid, "--row", "random", "--quiet")
     files = contents(tmp_path / "bench" / "g" / "cells")
     with monkeypatch.context() as disk:
