@@ -34,14 +34,14 @@ def test_a_grid_on_a_local_cluster(source, tmp_path):
 
 
 @needs_ray
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nonsense"])
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:99999", "nonsense"])
 def test_a_cluster_that_does_not_answer_is_named_soon(address):
     begun = time.monotonic()
     with pytest.raises(DistailError, match=r"No Ray cluster answers at .*Check the address") as refusal:
         cluster._connected(address)
     assert address in str(refusal.value)
     assert "\n" not in str(refusal.value)
-    assert time.monotonic() - begun < 60
+    assert time.monotonic() - begun < 30
 
 
 def test_without_ray_it_is_said_how_to_install_it(source, tmp_path, monkeypatch):
