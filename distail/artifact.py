@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -76,15 +77,31 @@ def require_free(path: Path) -> None:
         raise DistailError(f"{path} cannot be made in {folder}: {error.strerror}. Choose another place.") from None
 
 
+def require_writable(folder: Path) -> None:
+    """Makes a folder if need be, and refuses one that files cannot be written into; to be asked before long work.
+
+    Raises:
+        DistailError: a file is in its place, it may only be read, or the disk has no room for a file.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"\0" * 4096)
+            probe.flush()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DistailError(f"Nothing can be written into {folder}: {reason}. Choose another --out.") from None
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a text file atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON atomically, with stable key order as given."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
+    """Writes JSON atomically, with stable key order as given; on one line where `indent` is None."""
+    write_text(path, json.dumps(value, indent=indent, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -104,7 +121,12 @@ def read_json(path: Path) -> Any:
 
 
 def write_tensors(path: Path, content: TensorFile) -> None:
-    """Writes a safetensors file atomically, with a digest of all it holds."""
+    """Writes a safetensors file atomically, with a digest of all it holds.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written to.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     tensors = _apart({name: tensor.detach().cpu().contiguous() for name, tensor in content.tensors.items()})
@@ -117,7 +139,13 @@ def write_tensors(path: Path, content: TensorFile) -> None:
         "sha256": tensors_digest(tensors, content.kind + header),
     }
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+        try:
+            save_file(tensors, temporary, metadata=metadata)
+        except SafetensorError as error:
+            # The library speaks of full disks in words of its own, which nobody else looks out for.
+            if (found := re.search(r"os error (\d+)", str(error))) is None:
+                raise
+            raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from None
 
 
 def read_tensors(path: Path, kind: str) -> TensorFile:
