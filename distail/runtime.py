@@ -8,13 +8,14 @@ import platform
 import resource
 import sys
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
 
 import torch
 
 from distail.errors import DistailError
+from distail.peers import ALONE, Peers
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 PrecisionName = Literal["auto", "fp32", "bf16"]
@@ -29,10 +30,12 @@ class Runtime:
     Attributes:
         device: 'cpu', 'cuda' or 'mps'.
         precision: 'fp32', or 'bf16' for automatic mixed precision; parameters stay fp32 either way.
+        peers: the processes that share the work; how many there are does not decide a result.
     """
 
     device: str = "cpu"
     precision: Literal["fp32", "bf16"] = "fp32"
+    peers: Peers = field(default=ALONE, compare=False, repr=False)
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context that network forward passes run in."""

@@ -20,10 +20,11 @@ ORDER = (
     "progress",
     "claims",
     "seeding",
+    "artifact",
+    "peers",
     "runtime",
     "parallel",
     "provenance",
-    "artifact",
     "k_means",
     # the stages, in the order in which the data flow
     "data",
@@ -52,6 +53,7 @@ ORDER = (
     # what puts them together
     "training_images",
     "pipeline",
+    "devices",
     "scoring",
     "relabelling",
     "two_stages",
