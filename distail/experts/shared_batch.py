@@ -66,11 +66,11 @@ class BatchPart:
             return gradient
 
         def together(at: Float[Tensor, " p"]) -> tuple[Tensor, Float[Tensor, " p"]]:
-            found = torch.zeros(1 + len(at), dtype=at.dtype, device=at.device)
+            found = torch.zeros(len(at) + 1, dtype=at.dtype, device=at.device)
             if len(self.images):
                 loss, direction = gradient(at)
-                found = self.weight * torch.cat([torch.as_tensor(loss).reshape(1).to(direction), direction])
+                found = self.weight * torch.cat([direction, torch.as_tensor(loss).reshape(1).to(direction)])
             total = self.peers.sum(found)
-            return total[0], total[1:]
+            return total[-1], total[:-1]
 
         return together
