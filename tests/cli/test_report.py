@@ -25,10 +25,12 @@ def test_a_scored_run(run, tmp_path):
 
 
 def test_a_run_that_was_never_scored(dm_run, tmp_path):
-    before = contents(dm_run)
-    shown = succeed("report", dm_run, "--out", tmp_path / "page.html")
-    assert f"Not scored yet: distail evaluate {dm_run}" in shown.flat
-    assert contents(dm_run) == before
+    folder = tmp_path / "run"
+    shutil.copytree(dm_run, folder, ignore=shutil.ignore_patterns("evaluation*"))
+    before = contents(folder)
+    shown = succeed("report", folder, "--out", tmp_path / "page.html")
+    assert f"Not scored yet: distail evaluate {folder}" in shown.flat
+    assert contents(folder) == before
     assert "loss" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 

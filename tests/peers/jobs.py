@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from distail import run_folder
+from distail import checkpoint
 from distail.artifact import TensorFile, write_json, write_tensors
 from distail.devices import _distill
 from distail.errors import DistailError
@@ -86,7 +86,7 @@ RECIPE = Recipe(
 
 def distils(peers: Peers, out: Path) -> None:
     """A run that keeps its state after every iteration."""
-    run_folder.CHECKPOINT_INTERVAL_S = 0.0
+    checkpoint.INTERVAL_S = 0.0
     experts = out.parent / "experts"
     _distill(peers, recipe=RECIPE, out=out, resume=True, training=None, experts=experts, progress=None)
 

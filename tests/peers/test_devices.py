@@ -118,14 +118,14 @@ def test_a_killed_run_leaves_nobody_behind_and_goes_on(tmp_path):
         time.sleep(0.05)
     assert not any(is_running(*one) for one in working.items() if one[1])
     recipe = out / "recipe.yaml"
-    found = call(
-        "run", recipe, "--out", out, "--resume", "--devices", 2, "--experts", tmp_path / "experts", "--json"
-    ).json
+    assert (out / "checkpoint.safetensors").exists()
+    # One process may take up what two began: the number of devices decides nothing but the time.
+    found = call("run", recipe, "--out", out, "--resume", "--experts", tmp_path / "experts", "--json").json
     assert found["images"] == 10
     steps = [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert steps == list(range(40))
     torch.testing.assert_close(pipeline.load_distilled(out).images, unharmed.images, rtol=1e-3, atol=1e-4)
-    assert read_json(out / "manifest.json")["devices"] == 2
+    assert read_json(out / "manifest.json")["devices"] == 1
 
 
 # Refusals
