@@ -87,7 +87,7 @@ def descend(problem: Problem, descent: Descent, start: Learned, objective: Objec
     first losses are those of students that overshoot.
 
     Args:
-        problem: data, seed, checkpoint, log.
+        problem: data, seed, checkpoint, log; it is told the images of `start`.
         descent: step sizes.
         start: before the first iteration.
         objective: must depend on its arguments and the problem alone.
@@ -170,7 +170,10 @@ class _State:
             average=start.images if descent.ema_decay else None,
         )
         saved = problem.checkpoint.load()
-        return fresh if saved is None else fresh._unpacked(*saved)
+        if saved is not None:
+            return fresh._unpacked(*saved)
+        problem.begin(start.images)
+        return fresh
 
     def packed(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = {
