@@ -76,15 +76,31 @@ def require_free(path: Path) -> None:
         raise DistailError(f"{path} cannot be made in {folder}: {error.strerror}. Choose another place.") from None
 
 
+def require_writable(folder: Path) -> None:
+    """Makes a folder if need be, and refuses one that files cannot be written into; to be asked before long work.
+
+    Raises:
+        DistailError: a file is in its place, it may only be read, or the disk has no room for a file.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"\0" * 4096)
+            probe.flush()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DistailError(f"Nothing can be written into {folder}: {reason}. Choose another --out.") from None
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a text file atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON atomically, with stable key order as given."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
+    """Writes JSON atomically, with stable key order as given; on one line where `indent` is None."""
+    write_text(path, json.dumps(value, indent=indent, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:

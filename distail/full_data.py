@@ -13,7 +13,7 @@ from distail.progress import Progress, SilentProgress
 from distail.recipe import DataRecipe
 from distail.runtime import DeviceName, PrecisionName, resolve_runtime
 from distail.scoring import open_test_images
-from distail.training_images import load_training_images, training_images
+from distail.training_images import TrainingImages, load_training_images, training_images
 
 
 def run_baseline(
@@ -21,6 +21,7 @@ def run_baseline(
     recipe: BaselineRecipe | None = None,
     *,
     images: ImageSet | None = None,
+    training: TrainingImages | None = None,
     test: str | Path | ImageSet | None = None,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
@@ -33,6 +34,7 @@ def run_baseline(
         data: the training images.
         recipe: which baseline, and how.
         images: what `data` names, where it is in memory.
+        training: what methods may see of it, where that has been read already.
         test: held-out images; the test split of the source, or what `data` sets aside of it, when omitted.
         networks: folder in which trained networks are kept, also the plain ones that many baselines begin with; those
             that are there are not trained again.
@@ -42,7 +44,7 @@ def run_baseline(
     """
     recipe, progress = recipe or BaselineRecipe(), progress or SilentProgress()
     if images is None:
-        training = load_training_images(data, progress)
+        training = training or load_training_images(data, progress)
     else:
         training = training_images(images, imbalance=data.imbalance, holdout=data.holdout)
         if test is None:

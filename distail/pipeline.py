@@ -43,7 +43,7 @@ def distill(
     out: str | Path | None = None,
     resume: bool = False,
     training: TrainingImages | None = None,
-    experts: str | Path | None = None,
+    experts: ExpertBank | str | Path | None = None,
     progress: Progress | None = None,
 ) -> DistilledSet:
     """Makes a distilled set by a recipe, in a run folder if `out` is given.
@@ -55,8 +55,8 @@ def distill(
         out: folder for the run; must be new or empty, unless resuming.
         resume: go on with the killed run in `out`; a finished one is returned as it is.
         training: images already loaded; read from the recipe's source when omitted.
-        experts: folder in which methods find experts and keep those that they train; `experts` here when omitted, or
-            a temporary one where there is no `out` either.
+        experts: bank, or its folder, in which methods find experts and keep those that they train; `experts` here
+            when omitted, or a temporary one where there is no `out` either.
 
     Raises:
         DistailError: bad input of any kind; the message says what to do.
@@ -75,8 +75,9 @@ def distill(
     training = training or load_training_images(recipe.data, progress)
     limit = getattr(method, "iterations", None)
     checkpoint = FileCheckpoint(folder.checkpoint, max_iterations=limit) if folder else NoCheckpoint()
-    bank = None if experts is None and folder is None else ExpertBank(experts)
-    problem = pose(recipe, training, progress=progress, checkpoint=checkpoint, experts=bank)
+    if not isinstance(experts, ExpertBank):
+        experts = None if experts is None and folder is None else ExpertBank(experts)
+    problem = pose(recipe, training, progress=progress, checkpoint=checkpoint, experts=experts)
     if folder:
         snapshots = _snapshots_in(folder, recipe, training, problem)
         problem = problem.logging_to(MetricsLog(folder.metrics), snapshots, _start_in(folder, problem))

@@ -64,7 +64,7 @@ class Recipe(Config):
 
     def to_yaml(self) -> str:
         """The recipe as YAML that `load_recipe` reads back equal."""
-        return yaml.dump(self.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False)
+        return to_yaml(self.model_dump(mode="json"))
 
 
 class _Loader(yaml.SafeLoader):
@@ -86,6 +86,11 @@ class _Dumper(yaml.SafeDumper):
 
 
 _Dumper.add_implicit_resolver(*_FLOAT)
+
+
+def to_yaml(values: Any) -> str:
+    """Plain values as YAML that `parse_yaml` reads back equal, in their own order."""
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False)
 
 
 def parse_yaml(text: str) -> Any:

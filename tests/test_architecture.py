@@ -59,6 +59,7 @@ ORDER = (
     "full_data",
     "group_data",
     "group_study",
+    "bench",
     "reporting",
     "api",
     "cli",

@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError
 from distail.cli import (
     baseline,
     baselines,
+    bench,
     check,
     demo,
     distill,
@@ -32,7 +33,7 @@ EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 _GOING_ON = (
     "`distail distill` and `run` with --out go on with --resume; `evaluate`, `baseline` and `group` take up what was "
-    "kept with --networks."
+    "kept with --networks, and `bench` goes on with the same command."
 )
 
 
@@ -63,6 +64,7 @@ def build_app() -> App:
     ):
         app.command(command)
     app.command(experts.experts)
+    app.command(bench.bench)
     return app
 
 

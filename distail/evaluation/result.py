@@ -142,7 +142,19 @@ def load_evaluation(path: Path) -> Evaluation:
     Raises:
         DistailError: the file is missing or is no evaluation.
     """
-    values = read_json(path)
+    return parse_evaluation(read_json(path), str(path))
+
+
+def parse_evaluation(values: Any, where: str) -> Evaluation:
+    """The evaluation that `Evaluation.to_json` wrote.
+
+    Args:
+        values: as read from JSON.
+        where: what the user knows them as, for the error message.
+
+    Raises:
+        DistailError: they are no evaluation.
+    """
     try:
         students = tuple(_student(student) for student in values["students"])
         counts = values["train_counts"]
@@ -155,7 +167,7 @@ def load_evaluation(path: Path) -> Evaluation:
             provenance=values["provenance"],
         )
     except (AttributeError, KeyError, TypeError) as error:
-        raise DistailError(f"{path} is no evaluation of distail ({error}). Score the run again.") from None
+        raise DistailError(f"{where} is no evaluation of distail ({error}). Score the run again.") from None
 
 
 def _student(values: Any) -> StudentScore:

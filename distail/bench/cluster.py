@@ -1,0 +1,105 @@
+"""Workers on a cluster, by Ray: each is a task that goes through the cells, as processes of one machine do.
+
+Every machine must see the folder of the grid under the same path, since results and claims are files in it; Ray places
+the workers and says when one is gone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from distail.bench.jobs import Job
+from distail.bench.pool import Seat, run_worker
+from distail.bench.store import Store
+from distail.errors import DistailError
+
+LOCAL = "ray"
+"""What stands for a cluster of this machine alone, started for the grid."""
+_LOOK_S = 1.0
+_CRASHES = 3
+"""Workers that may be lost, for want of memory or with their machines, before the grid is given up."""
+
+
+def work_on_cluster(store: Store, jobs: Sequence[Job], workers: int | None, address: str) -> Iterator[None]:
+    """Does all cells by tasks of Ray; yields every second, for whoever watches.
+
+    Args:
+        workers: tasks; one for each GPU of the cluster, or for each machine where there is none, when omitted.
+        address: of a cluster, or 'ray' to start one here.
+
+    Raises:
+        DistailError: Ray is not installed, the cluster cannot be reached, a machine does not see the folder, the
+            folder cannot be written to, or workers were lost again and again.
+    """
+    ray = _connected(address)
+    resources = ray.cluster_resources()
+    gpus, machines = int(resources.get("GPU", 0)), max(1, len([node for node in ray.nodes() if node["Alive"]]))
+    count = workers or gpus or machines
+    cores = max(1, int(resources.get("CPU", 1)) // count)
+    task = ray.remote(num_cpus=cores, num_gpus=1 if gpus else 0, max_retries=0)(_work)
+    arguments = (str(store.path.absolute()), tuple(jobs), cores)
+    pending, crashes = [task.remote(*arguments) for _ in range(count)], 0
+    try:
+        while pending:
+            ended, pending = ray.wait(pending, timeout=_LOOK_S)
+            for one in ended:
+                try:
+                    error = ray.get(one)
+                except ray.exceptions.RayError as lost:
+                    crashes += 1
+                    if crashes == _CRASHES:
+                        raise DistailError(
+                            f"{crashes} workers were lost ({type(lost).__name__}), most likely for want of memory. "
+                            "Start again with fewer --workers; what is finished is kept."
+                        ) from None
+                    pending.append(task.remote(*arguments))
+                else:
+                    if error:
+                        raise DistailError(error)
+            yield
+    finally:
+        for one in pending:
+            ray.cancel(one, force=True)
+        ray.shutdown()
+
+
+def _work(path: str, jobs: Sequence[Job], threads: int) -> str | None:
+    """What a task does; an error for people comes back as its text."""
+    if not Store(path).grid.exists():
+        import platform
+
+        return f"{platform.node()} does not see {path}. Choose an --out that all machines of the cluster share."
+    try:
+        run_worker(Path(path), jobs, Seat(threads), lambda job: None)
+    except DistailError as error:
+        return str(error)
+    return None
+
+
+def _connected(address: str) -> Any:
+    """Ray, connected to a cluster.
+
+    Raises:
+        DistailError: it is not installed, or nothing answers at that address.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise DistailError("--cluster needs Ray. Install it with pip install 'distail[ray]'.") from None
+    try:
+        ray.init(
+            address="local" if address == LOCAL else address,
+            include_dashboard=False if address == LOCAL else None,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise DistailError(
+            f"No Ray cluster answers at {address} ({reason[:200]}). Check the address, or pass --cluster ray to start "
+            "one here."
+        ) from None
+    return ray

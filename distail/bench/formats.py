@@ -1,0 +1,184 @@
+"""A table of a grid as text: for a terminal, a README, a paper, or a program."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+from distail.bench.table import Table, TableCell, TableRow, shown
+from distail.progress import format_bytes, format_seconds
+from distail.report.names import one_line
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+Format = Literal["text", "markdown", "latex", "csv"]
+
+_COSTS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+    ("stored_bytes", "stored", format_bytes),
+    ("distill_seconds", "time", format_seconds),
+    ("peak_memory_bytes", "memory", format_bytes),
+)
+"""Columns about cost: the field of a row, its head, and how a figure is written."""
+
+NOTE = (
+    "Mean ± sample standard deviation in percent over n students. Best and second best are marked among rows of one "
+    "label protocol; protocols are not comparable. Time: making the set, with experts and teachers that were not "
+    "there yet; of a baseline, training one network. Published numbers are other people's, measured by other code."
+)
+
+
+def figure(cell: TableCell | None, *, dash: str = "–", plus_minus: str = " ± ") -> str:
+    """'47.5 ± 0.2', a dash where the grid has no such cell, 'failed', or dots where it has not run."""
+    if cell is None:
+        return dash
+    if cell.summary is None:
+        return "failed" if cell.failed else "…"
+    text = f"{100 * cell.summary.mean:.1f}"
+    if cell.summary.n != 1 and (cell.summary.n or cell.summary.std):
+        text += f"{plus_minus}{100 * cell.summary.std:.1f}"
+    return text
+
+
+def heads(table: Table) -> list[str]:
+    """Titles of all columns."""
+    return [
+        "method",
+        "labels",
+        "n",
+        *(table.column_title(column) for column in table.columns),
+        *(head for _, head, _ in _COSTS),
+    ]
+
+
+def facts(row: TableRow, figures: list[str]) -> list[str]:
+    """The texts of a row, with `figures` for its cells."""
+    return [_name(row), row.labels, _counts(row), *figures, *(_range(row, field, write) for field, _, write in _COSTS)]
+
+
+def as_markdown(table: Table) -> str:
+    """A table in GitHub's Markdown; the best in bold, the second best in italics."""
+    marks = {"best": "**{}**", "second": "*{}*", "": "{}"}
+    rows = [
+        facts(row, [marks[cell.mark if cell else ""].format(figure(cell)) for cell in row.cells]) for row in table.rows
+    ]
+    lines = [heads(table), ["---"] * len(heads(table)), *rows]
+    return "\n".join("| " + " | ".join(map(_markdown, line)) + " |" for line in lines) + "\n"
+
+
+def as_latex(table: Table) -> str:
+    """A `tabular` for the package booktabs; the best in bold, the second best underlined."""
+    marks = {"best": r"\textbf{{{}}}", "second": r"\underline{{{}}}", "": "{}"}
+
+    def cells(row: TableRow) -> list[str]:
+        texts = [figure(cell, dash="--", plus_minus=r" $\pm$ ") for cell in row.cells]
+        return [
+            marks[cell.mark if cell else ""].format(text.replace("…", r"\dots"))
+            for cell, text in zip(row.cells, texts, strict=True)
+        ]
+
+    lines = [r"\begin{tabular}{" + "l" * 2 + "r" * (len(heads(table)) - 2) + "}", r"\toprule"]
+    lines += [" & ".join(map(_latex, heads(table))) + r" \\", r"\midrule"]
+    before = None
+    for row in table.rows:
+        if before not in (None, row.labels):
+            lines.append(r"\midrule")
+        before = row.labels
+        escaped = list(map(_latex, facts(row, [""] * len(row.cells))))
+        escaped[3 : 3 + len(row.cells)] = cells(row)
+        lines.append(" & ".join(escaped) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def as_csv(table: Table) -> str:
+    """One line a figure, as fractions of one, seconds and bytes, for programs."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    axes = list(table.columns[0]) if table.columns else []
+    writer.writerow(
+        ["row", "method", "labels", "published", "network", *axes]
+        + ["score", "n", "sets", "mean", "std", "missing", "failed", "mark"]
+        + [field for field, _, _ in _COSTS]
+    )
+    for row in table.rows:
+        for column, cell in zip(table.columns, row.cells, strict=True):
+            if cell is None:
+                continue
+            summary = cell.summary
+            writer.writerow(
+                [row.name, row.method, row.labels, row.published or "", table.architecture]
+                + [shown(column[axis]) for axis in axes]
+                + [table.score, summary.n if summary else 0, cell.sets]
+                + ([summary.mean, summary.std] if summary else ["", ""])
+                + [cell.missing, cell.failed, cell.mark]
+                + ["" if (cost := getattr(cell, field)) is None else cost for field, _, _ in _COSTS]
+            )
+    return out.getvalue()
+
+
+def as_text(table: Table) -> RichTable:
+    """A table for the terminal; the best in bold, the second best underlined, published numbers dim."""
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    shape = RichTable(title=f"{table.score.replace('_', ' ')} in percent, {table.architecture}", title_justify="left")
+    for number, head in enumerate(heads(table)):
+        shape.add_column(head, justify="left" if number < 2 else "right")
+    styles = {"best": "bold", "second": "underline", "": ""}
+    before = None
+    for row in table.rows:
+        if before not in (None, row.labels):
+            shape.add_section()
+        before = row.labels
+        figures = [Text(figure(cell), style=styles[cell.mark if cell else ""]) for cell in row.cells]
+        texts: list[str | Text] = [*facts(row, [""] * len(figures))]
+        texts[3 : 3 + len(figures)] = figures
+        shape.add_row(*texts, style="dim" if row.published else "")
+    return shape
+
+
+def _name(row: TableRow) -> str:
+    name = one_line(row.name)
+    return f"{name}, published ({row.published})" if row.published else name
+
+
+def _counts(row: TableRow) -> str:
+    """'3', '3–6', or a dash where nothing has run or papers do not say."""
+    found = sorted({cell.summary.n for cell in row.cells if cell and cell.summary and cell.summary.n})
+    return "–" if not found else f"{found[0]}" if len(found) == 1 else f"{found[0]}–{found[-1]}"
+
+
+def _range(row: TableRow, field: str, write: Callable[[float], str]) -> str:
+    """'2 s to 3 min 20 s', or one figure where all cells take the same."""
+    ends = row.range_of(field)
+    if ends is None:
+        return "–"
+    least, most = map(write, ends)
+    return least if least == most else f"{least} to {most}"
+
+
+def _markdown(text: str) -> str:
+    return text.replace("|", r"\|").replace("<", "&lt;")
+
+
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "–": "--",
+        "±": r"$\pm$",
+        "…": r"\dots",
+    }
+)
+
+
+def _latex(text: str) -> str:
+    return text.translate(_LATEX)
+
+
+WRITERS: dict[str, Callable[[Table], str]] = {"markdown": as_markdown, "latex": as_latex, "csv": as_csv}
+"""Formats that are plain text."""

@@ -1,0 +1,79 @@
+"""What there is to do: the cells of a grid by key, each once, in the order in which they are worth doing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from distail.bench.cell import Expansion, Place
+from distail.bench.keys import Keys
+from distail.bench.result import CellResult
+from distail.errors import DistailError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell, named by its key.
+
+    Attributes:
+        place: the first of the places where it stands.
+        key: of its result.
+        set_key: of the set that it scores; None for a baseline.
+        source_hash: content hash of the data that it is named for.
+    """
+
+    place: Place
+    key: str
+    set_key: str | None
+    source_hash: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A grid with its keys.
+
+    Attributes:
+        keys: of every place of the expansion.
+        jobs: each key once.
+    """
+
+    expansion: Expansion
+    keys: tuple[str, ...]
+    jobs: tuple[Job, ...]
+
+    def results(self, known: dict[str, CellResult]) -> list[tuple[Place, CellResult | None]]:
+        """Every place, with what is known of its cell."""
+        return [(place, known.get(key)) for place, key in zip(self.expansion.places, self.keys, strict=True)]
+
+
+def plan(expansion: Expansion, keys: Keys) -> Plan:
+    """Names all cells.
+
+    Raises:
+        DistailError: a method, setting or network is unknown, or data cannot be read.
+    """
+    names: list[str] = []
+    jobs: dict[str, Job] = {}
+    for place in expansion.places:
+        key = keys.of_cell(place.cell)
+        names.append(key)
+        if key not in jobs:
+            set_key = keys.of_set(place.cell) if place.cell.kind == "set" else None
+            jobs[key] = Job(place, key, set_key, keys.of_source(place.cell))
+    return Plan(expansion, tuple(names), tuple(jobs.values()))
+
+
+def jobs_of_rows(plan: Plan, rows: Collection[str]) -> list[Job]:
+    """The jobs that stand in some rows; all where none is named.
+
+    Raises:
+        DistailError: there is no such row.
+    """
+    if not rows:
+        return list(plan.jobs)
+    there = list(dict.fromkeys(place.row for place in plan.expansion.places))
+    for row in rows:
+        if row not in there:
+            raise DistailError(f"The grid has no row '{row}'. {did_you_mean(row, there)}")
+    keys = {key for place, key in zip(plan.expansion.places, plan.keys, strict=True) if place.row in rows}
+    return [job for job in plan.jobs if job.key in keys]

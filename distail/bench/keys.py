@@ -1,0 +1,132 @@
+"""Keys of cells: a hash of all that decides a result, so that no finished cell runs again and every changed one does.
+
+What decides it: the content of the images, not where they lie; the recipe with the method's defaults filled in; the
+label protocol, networks and seeds; the source files of methods and networks from outside; and distail's version. Device
+and precision count as the grid names them, so machines of one cluster share cells; what they turned out to be, and the
+versions of torch and Python, stand in each result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from distail.baselines._registry import build_baseline
+from distail.bench.cell import Cell
+from distail.errors import DistailError
+from distail.methods._registry import build_method
+from distail.models.architecture import architecture_source, check_architecture
+from distail.plugins import source_hash
+from distail.recipe import DataRecipe
+
+FORMAT = 1
+"""Raised when cells of the same recipe begin to mean something else."""
+
+SourceHash = Callable[[DataRecipe], str]
+"""The content hash of the training split that a recipe reads its images from."""
+TestHash = Callable[[DataRecipe, str | None], str | None]
+"""The content hash of test images; None where they are set aside from the training split, whose hash says it all."""
+
+
+class Keys:
+    """Names cells, and the sets that several cells share.
+
+    Args:
+        source: the content hash of the data that methods see a part of.
+        test: that of the test images.
+    """
+
+    def __init__(self, source: SourceHash, test: TestHash) -> None:
+        self._source, self._test = source, test
+
+    def of_cell(self, cell: Cell) -> str:
+        """Names a result.
+
+        Raises:
+            DistailError: the method, a setting or a network is unknown, or the data cannot be read.
+        """
+        recipe = cell.recipe
+        scored = {"test": self._test(recipe.data, recipe.test), "architectures": _sources(cell.architectures)}
+        if cell.baseline is None:
+            evaluation = cell.evaluation.model_dump(mode="json")
+            teacher = cell.evaluation.teacher
+            scored |= {"evaluation": evaluation, "teacher": _file_hash(teacher) if teacher else None}
+            return _hash({"set": self._set_identity(cell), **scored})
+        baseline = cell.baseline
+        whole = build_baseline(baseline.method, baseline.settings)
+        return _hash(
+            {
+                **self._common(cell),
+                **scored,
+                "baseline": {**baseline.model_dump(mode="json"), "settings": whole.model_dump(mode="json")},
+                "train": whole.recipe_with(baseline.train).model_dump(mode="json"),
+                "baseline_sha256": source_hash(baseline.method),
+            }
+        )
+
+    def of_set(self, cell: Cell) -> str:
+        """Names the set that a cell scores; the same for cells that differ in how they score it."""
+        return _hash(self._set_identity(cell))
+
+    def of_source(self, cell: Cell) -> str:
+        """The content hash of the data that a cell reads, by which its result is named."""
+        return self._source(cell.recipe.data)
+
+    def _set_identity(self, cell: Cell) -> dict[str, Any]:
+        recipe = cell.recipe
+        return {
+            **self._common(cell),
+            "method": recipe.method,
+            "method_sha256": _outside(recipe.method),
+            "settings": _whole_settings(recipe.method, json.dumps(recipe.settings, sort_keys=True)),
+            "images_per_class": recipe.images_per_class,
+            "preprocessing": recipe.preprocessing,
+            "architecture": recipe.architecture,
+            "architecture_sha256": _sources((recipe.architecture,)),
+            "seed": recipe.seed,
+        }
+
+    def _common(self, cell: Cell) -> dict[str, Any]:
+        recipe = cell.recipe
+        return {
+            "format": FORMAT,
+            "distail": version("distail"),
+            "data": {**recipe.data.model_dump(mode="json", exclude={"source"}), "sha256": self._source(recipe.data)},
+            "device": recipe.device,
+            "precision": recipe.precision,
+        }
+
+
+@lru_cache(maxsize=4096)
+def _whole_settings(method: str, settings: str) -> Mapping[str, Any]:
+    """A method's settings with its defaults, as JSON values."""
+    return build_method(method, json.loads(settings)).model_dump(mode="json")
+
+
+@lru_cache
+def _outside(name: str) -> str | None:
+    return source_hash(name)
+
+
+@lru_cache
+def _sources(architectures: Iterable[str]) -> dict[str, str | None]:
+    for architecture in architectures:
+        check_architecture(architecture)
+    return {architecture: architecture_source(architecture) for architecture in architectures}
+
+
+def _file_hash(path: str) -> str:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise DistailError(f"The teacher {path} cannot be read: {error.strerror}. Check the path.") from None
+
+
+def _hash(identity: Mapping[str, Any]) -> str:
+    """Twenty hexadecimal digits."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:20]

@@ -1,0 +1,123 @@
+"""A grid from the outside: opens it, runs it here, in processes or on a cluster, and looks at it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from distail.bench.cell import expand
+from distail.bench.grid import Grid, grid_text, load_grid, parse_grid
+from distail.bench.jobs import Job, Plan, jobs_of_rows, plan
+from distail.bench.keys import Keys
+from distail.bench.pool import default_workers, work_here, work_in_processes
+from distail.bench.result import CellResult
+from distail.bench.sources import SourceHashes
+from distail.bench.store import Store
+from distail.config import merged
+from distail.errors import DistailError
+from distail.progress import Progress, SilentProgress
+
+Watch = Callable[[], None]
+"""Called while cells run: about once a second where processes do, after each cell where this one does."""
+
+
+@dataclass(frozen=True)
+class OpenGrid:
+    """A grid and its folder.
+
+    Attributes:
+        plan: of all rows.
+        text: the grid as it is written.
+    """
+
+    grid: Grid
+    plan: Plan
+    store: Store
+    text: str
+
+    def results(self) -> dict[str, CellResult]:
+        """Results of this grid's cells by key; those of cells that it no longer has are left out."""
+        known = self.store.results()
+        return {job.key: known[job.key] for job in self.plan.jobs if job.key in known}
+
+    def run(
+        self,
+        *,
+        workers: int | None = None,
+        cluster: str | None = None,
+        rows: Sequence[str] = (),
+        retry: bool = False,
+        watch: Watch | None = None,
+    ) -> dict[str, CellResult]:
+        """Does every cell that has no result, and gives all results back.
+
+        Args:
+            workers: processes; 1 works in this one. One for each GPU, or 1, when omitted.
+            cluster: 'ray', or the address of a cluster of Ray's such as 'ray://head:10001'; here when omitted.
+            rows: the rows to run; all when empty.
+            retry: run failed cells again.
+            watch: called now and then.
+
+        Raises:
+            DistailError: no such row, a folder that cannot be written to, or Ray is not there. Cells that fail do
+                not raise; their results say why.
+        """
+        jobs = jobs_of_rows(self.plan, rows)
+        keys = {job.key for job in jobs}
+        self.store.begin(self.text)
+        if retry:
+            for result in self.results().values():
+                if result.status == "failed" and result.key in keys:
+                    self.store.forget(result)
+        for _ in self._work(jobs, workers, cluster):
+            if watch:
+                watch()
+        return self.results()
+
+    def _work(self, jobs: Sequence[Job], workers: int | None, cluster: str | None) -> Iterator[None]:
+        if workers is not None and workers < 1:
+            raise DistailError(f"--workers {workers} does no work. Give at least 1.")
+        if cluster is not None:
+            from distail.bench.cluster import work_on_cluster
+
+            return work_on_cluster(self.store, jobs, workers, cluster)
+        count = workers or default_workers()
+        return work_here(self.store, jobs) if count == 1 else work_in_processes(self.store, jobs, count)
+
+
+def open_grid(
+    target: str | Path,
+    *,
+    out: str | Path | None = None,
+    source: str | None = None,
+    progress: Progress | None = None,
+) -> OpenGrid:
+    """Opens a grid's file, or the folder that it was run in.
+
+    Args:
+        target: a YAML file, or a folder that `distail bench` made.
+        out: where results go, if `target` is a file; bench/NAME when omitted.
+        source: where the data are, if not where the grid says.
+        progress: shows how far reading data has come, which happens where nothing is known of them yet.
+
+    Raises:
+        DistailError: neither; or a key, value, method or source of it is not known.
+    """
+    path = Path(target)
+    if path.is_dir():
+        if out is not None:
+            raise DistailError(f"{path} is the folder of a grid, where its results are. Leave out --out.")
+        store = Store(path)
+        text = store.require_grid()
+        grid, where = parse_grid(text, f"grid {store.grid}"), f"grid {store.grid}"
+    else:
+        grid, text = load_grid(path)
+        store, where = Store(out or Path("bench") / path.stem), f"grid {path}"
+        store.require_own()
+    if source is not None:
+        grid = grid.model_copy(update={"base": merged(grid.base, {"data": {"source": source}})})
+        text = grid_text(grid)
+    expansion = expand(grid, where)
+    hashes = SourceHashes(store.sources, progress or SilentProgress())
+    return OpenGrid(grid, plan(expansion, Keys(hashes.of_training, hashes.of_test)), store, text)

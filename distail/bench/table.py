@@ -1,0 +1,256 @@
+"""The results of a grid as papers print them: rows, columns of what varies, mean and deviation, the best marked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Any, Literal
+
+from distail.bench.cell import IMBALANCE, IPC, Place
+from distail.bench.grid import Grid, combinations
+from distail.bench.jobs import Plan
+from distail.bench.result import SCORES, CellResult
+from distail.catalog import built_in, recipe_names
+from distail.errors import DistailError, did_you_mean
+from distail.evaluation.metrics import Summary, summarise
+
+SMALLER_IS_BETTER = ("class_std", "ece")
+SHORT_NAMES = {IMBALANCE: "IF", IPC: "IPC", "evaluation.labels": "labels", "architecture": "network"}
+"""What tables call what varies."""
+
+Mark = Literal["best", "second", ""]
+
+
+@dataclass(frozen=True)
+class TableCell:
+    """One figure.
+
+    Attributes:
+        summary: over all students of all sets; None where there is nothing yet.
+        sets: how many sets or baselines it is over.
+        missing: cells that are not finished.
+        failed: cells that failed.
+        mark: among the rows of its label protocol.
+        stored_bytes, distill_seconds, peak_memory_bytes: means over sets; of a baseline the seconds are those of
+            training one network. None where unknown.
+    """
+
+    summary: Summary | None = None
+    sets: int = 0
+    missing: int = 0
+    failed: int = 0
+    mark: Mark = ""
+    stored_bytes: float | None = None
+    distill_seconds: float | None = None
+    peak_memory_bytes: float | None = None
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One row.
+
+    Attributes:
+        name: of the row in the grid.
+        method: of its cells.
+        labels: their label protocol.
+        published: where its figures are printed; None where they were measured here.
+        cells: one a column; None where the grid has no such cell.
+    """
+
+    name: str
+    method: str
+    labels: str
+    published: str | None
+    cells: tuple[TableCell | None, ...]
+
+    def range_of(self, cost: str) -> tuple[float, float] | None:
+        """Least and most of `stored_bytes`, `distill_seconds` or `peak_memory_bytes` over cells; None where unknown."""
+        values = [value for cell in self.cells if cell and (value := getattr(cell, cost)) is not None]
+        return (min(values), max(values)) if values else None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Figures of one score.
+
+    Attributes:
+        score: one of `SCORES`.
+        architecture: of the students.
+        columns: values of what varies.
+        rows: those of one label protocol side by side.
+    """
+
+    score: str
+    architecture: str
+    columns: tuple[Mapping[str, Any], ...]
+    rows: tuple[TableRow, ...]
+
+    def column_title(self, column: Mapping[str, Any]) -> str:
+        """'IF 100, IPC 10'; 'all' where nothing varies."""
+        return ", ".join(f"{SHORT_NAMES.get(name, name)} {shown(value)}" for name, value in column.items()) or "all"
+
+
+def shown(value: object) -> str:
+    """A value as tables print it: 100, not 100.0."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def build_table(
+    grid: Grid,
+    plan: Plan,
+    known: Mapping[str, CellResult],
+    *,
+    score: str = "accuracy",
+    architecture: str | None = None,
+) -> Table:
+    """The table of a grid as far as it is finished.
+
+    Args:
+        known: results by key.
+        score: which figure; one of `SCORES`.
+        architecture: of which students; the first that the grid names when omitted.
+
+    Raises:
+        DistailError: there is no such score, or no cell has students of this network.
+    """
+    if score not in SCORES:
+        raise DistailError(f"There is no score '{score}'. {did_you_mean(score, SCORES)}")
+    networks = list(dict.fromkeys(name for place in plan.expansion.places for name in place.cell.architectures))
+    architecture = architecture or networks[0]
+    if architecture not in networks:
+        raise DistailError(f"No cell trains students of '{architecture}'. {did_you_mean(architecture, networks)}")
+    columns = tuple(combinations(grid.vary))
+    by_place: dict[tuple[str, str], dict[int, list[tuple[Place, CellResult | None]]]] = {}
+    index = {_frozen(column): number for number, column in enumerate(columns)}
+    for place, key in zip(plan.expansion.places, plan.keys, strict=True):
+        if architecture in place.cell.architectures:
+            row = by_place.setdefault((place.row, _asked_protocol(place)), {})
+            row.setdefault(index[_frozen(place.values)], []).append((place, known.get(key)))
+    rows = [
+        _row(name, labels, [found.get(number, []) for number in range(len(columns))], score, architecture)
+        for (name, labels), found in by_place.items()
+    ]
+    if score == "accuracy" and architecture == "convnet3":
+        rows += _published(grid, plan, columns)
+    rows.sort(key=lambda row: (("hard", "static", "teacher").index(row.labels), row.published is not None))
+    return Table(score, architecture, columns, tuple(_marked(rows, score)))
+
+
+def _asked_protocol(place: Place) -> str:
+    """The label protocol that a cell asks for; 'static' becomes 'hard' for a set without soft labels."""
+    return "hard" if place.cell.baseline else place.cell.evaluation.labels
+
+
+def _row(
+    name: str,
+    asked: str,
+    places: Sequence[list[tuple[Place, CellResult | None]]],
+    score: str,
+    architecture: str,
+) -> TableRow:
+    results = list({result.key: result for column in places for _, result in column if result}.values())
+    first = next(place for column in places for place, _ in column)
+    return TableRow(
+        name=name,
+        method=first.cell.method,
+        labels=next((result.labels for result in results if result.students), asked),
+        published=None,
+        cells=tuple(_cell(column, score, architecture) if column else None for column in places),
+    )
+
+
+def _training_seconds(result: CellResult) -> float | None:
+    """What a baseline takes instead of distilling: training its network, the mean over seeds."""
+    seconds = [student.train_seconds for student in result.students]
+    return fmean(seconds) if seconds else None
+
+
+def _cell(places: Sequence[tuple[Place, CellResult | None]], score: str, architecture: str) -> TableCell:
+    results = {result.key: result for _, result in places if result}
+    done = [result for result in results.values() if result.status == "done"]
+    values = [
+        student.scores[score]
+        for result in results.values()
+        for student in result.students
+        if student.architecture == architecture
+        and student.subject in ("distilled", result.method)
+        and score in student.scores
+    ]
+    return TableCell(
+        summary=summarise(values) if values else None,
+        sets=len(done),
+        missing=sum(result is None for _, result in places),
+        failed=sum(result.status == "failed" for result in results.values()),
+        stored_bytes=_mean(result.stored_bytes for result in done),
+        distill_seconds=_mean(
+            result.distill_seconds if result.kind == "set" else _training_seconds(result) for result in done
+        ),
+        peak_memory_bytes=_mean(result.peak_memory_bytes for result in done),
+    )
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def _published(grid: Grid, plan: Plan, columns: Sequence[Mapping[str, Any]]) -> list[TableRow]:
+    """Rows of numbers that papers report for the grid's methods, where the catalog knows any."""
+    if grid.published is None:
+        return []
+    methods = dict.fromkeys(place.cell.method for place in plan.expansion.places if place.cell.kind == "set")
+    rows = []
+    for method in methods:
+        found = [_published_cell(method, grid, column) for column in columns]
+        if any(cell for _, cell in found):
+            source = "; ".join(dict.fromkeys(source for source, cell in found if cell))
+            labels = built_in(_member(method, grid, columns)).recipe.evaluation
+            protocol = labels.labels if labels else "hard"
+            rows.append(TableRow(method, method, protocol, source, tuple(cell for _, cell in found)))
+    return rows
+
+
+def _published_cell(method: str, grid: Grid, column: Mapping[str, Any]) -> tuple[str, TableCell | None]:
+    whole = _fixed(grid) | dict(column)
+    name = f"{method}-{grid.published}-if{whole.get(IMBALANCE) or 0:g}-ipc{whole.get(IPC)}"
+    if name not in recipe_names() or (published := built_in(name).published) is None:
+        return "", None
+    # Papers seldom say over how many students; 0 stands for that.
+    return published.source, TableCell(Summary(0, published.accuracy / 100, (published.std or 0) / 100))
+
+
+def _member(method: str, grid: Grid, columns: Sequence[Mapping[str, Any]]) -> str:
+    stem = f"{method}-{grid.published}-"
+    return next(name for name in recipe_names() if name.startswith(stem))
+
+
+def _fixed(grid: Grid) -> dict[str, Any]:
+    """Imbalance and IPC where the base says them and they do not vary."""
+    data = grid.base.get("data", {})
+    return {IMBALANCE: data.get("imbalance"), IPC: grid.base.get("images_per_class", 10)}
+
+
+def _marked(rows: Sequence[TableRow], score: str) -> list[TableRow]:
+    """The rows, with best and second best of each column among those measured by one label protocol."""
+    marked = [list(row.cells) for row in rows]
+    for labels in dict.fromkeys(row.labels for row in rows):
+        for column in range(len(marked[0]) if marked else 0):
+            ranked = sorted(
+                (
+                    (cell.summary.mean, number)
+                    for number, row in enumerate(rows)
+                    if row.labels == labels and not row.published and (cell := row.cells[column]) and cell.summary
+                ),
+                reverse=score not in SMALLER_IS_BETTER,
+            )
+            marks: tuple[Mark, ...] = ("best", "second")
+            for mark, (_, number) in zip(marks, ranked, strict=False):
+                cell = marked[number][column]
+                if cell and len(ranked) > 1:
+                    marked[number][column] = replace(cell, mark=mark)
+    return [replace(row, cells=tuple(cells)) for row, cells in zip(rows, marked, strict=True)]
+
+
+def _frozen(values: Mapping[str, Any]) -> str:
+    return repr(sorted(values.items()))

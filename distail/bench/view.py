@@ -1,0 +1,211 @@
+"""What a grid is doing at a moment: counts, who works on what, how long it will take, and the table so far."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from distail.bench.formats import as_text
+from distail.bench.jobs import Plan
+from distail.bench.result import CellResult, described
+from distail.bench.running import OpenGrid, Watch
+from distail.bench.store import Store
+from distail.bench.table import build_table
+from distail.claims import Claims, Holder
+from distail.progress import format_seconds
+from distail.report.names import one_line
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+_PICTURES_A_SECOND = 0.5
+
+
+@dataclass(frozen=True)
+class Running:
+    """A cell that somebody works on.
+
+    Attributes:
+        cell: described by row, values and seed.
+        holder: who, since when, and how far.
+    """
+
+    key: str
+    cell: str
+    holder: Holder
+
+
+@dataclass(frozen=True)
+class GridStatus:
+    """A grid at a moment.
+
+    Attributes:
+        total: distinct cells.
+        done, failed: how many have a result.
+        left_out: places that hold no cell, with reasons.
+        running: cells that somebody works on.
+        errors: of failed cells, what failed and why.
+        seconds_left: at the pace of finished cells of the same rows, shared by those who work now; None where none
+            has finished.
+    """
+
+    total: int
+    done: int
+    failed: int
+    left_out: tuple[str, ...]
+    running: tuple[Running, ...]
+    errors: tuple[tuple[str, str], ...]
+    seconds_left: float | None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every cell has a result."""
+        return self.done + self.failed == self.total
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "cells": self.total,
+            "done": self.done,
+            "failed": self.failed,
+            "left": self.total - self.done - self.failed,
+            "left_out": list(self.left_out),
+            "running": [
+                {"cell": one.cell, "host": one.holder.host, "pid": one.holder.pid, "progress": one.holder.note}
+                for one in self.running
+            ],
+            "errors": [{"cell": cell, "error": error} for cell, error in self.errors],
+            "seconds_left": self.seconds_left,
+        }
+
+
+def look(store: Store, plan: Plan, known: Mapping[str, CellResult]) -> GridStatus:
+    """What is known now.
+
+    Args:
+        known: results by key, as `Store.results` gives them.
+    """
+    holders = Claims(store.claims).all()
+    finished = [known[job.key] for job in plan.jobs if job.key in known]
+    places = {job.key: job.place for job in plan.jobs}
+    running = [
+        Running(key, described(places[key]), holder)
+        for key, holder in holders.items()
+        if key in places and key not in known
+    ]
+    return GridStatus(
+        total=len(plan.jobs),
+        done=sum(result.status == "done" for result in finished),
+        failed=sum(result.status == "failed" for result in finished),
+        left_out=tuple(f"{out.row} {_values(out.values)}: {out.reason}" for out in plan.expansion.left_out),
+        running=tuple(running),
+        errors=tuple(
+            (described(places[result.key]), result.error or "") for result in finished if result.status == "failed"
+        ),
+        seconds_left=_seconds_left(plan, known, len(running)),
+    )
+
+
+def _seconds_left(plan: Plan, known: Mapping[str, CellResult], workers: int) -> float | None:
+    """What unfinished cells will take, as long as finished ones of the same row, or of any, did on average."""
+    by_row: dict[str, list[float]] = {}
+    for result in known.values():
+        if result.status == "done":
+            by_row.setdefault(result.row, []).append(result.seconds)
+    if not by_row:
+        return None
+    average = fmean(second for seconds in by_row.values() for second in seconds)
+    left = [fmean(by_row.get(job.place.row, [average])) for job in plan.jobs if job.key not in known]
+    return sum(left) / max(workers, 1)
+
+
+def _values(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def headline(status: GridStatus) -> str:
+    """'12 of 36 cells are done, 1 failed, 2 run, 21 wait; about 1 h 05 min left.'"""
+    waiting = status.total - status.done - status.failed - len(status.running)
+    failed = f", {status.failed} failed" if status.failed else ""
+    if status.is_finished:
+        return f"{status.done} of {status.total} cells are done{failed}."
+    left = f"; about {format_seconds(status.seconds_left)} left" if status.seconds_left is not None else ""
+    return f"{status.done} of {status.total} cells are done{failed}, {len(status.running)} run, {waiting} wait{left}."
+
+
+def lines(status: GridStatus) -> list[str]:
+    """The headline, who works on what, what failed, and what is left out."""
+    now = time.time()
+    return [
+        headline(status),
+        *(
+            f"  {one_line(one.cell)}: {one.holder.note or 'begins'} "
+            f"({format_seconds(now - one.holder.since)} on {one.holder.host}, process {one.holder.pid})"
+            for one in status.running
+        ),
+        *(f"  failed: {one_line(cell)}: {one_line(error)}" for cell, error in status.errors),
+        *(f"  left out: {one_line(out)}" for out in status.left_out),
+    ]
+
+
+def picture(grid: OpenGrid) -> Group:
+    """All of it for a terminal, with the table as it fills."""
+    from rich.console import Group
+    from rich.text import Text
+
+    known = grid.results()
+    status = look(grid.store, grid.plan, known)
+    return Group(as_text(build_table(grid.grid, grid.plan, known)), *(Text(line) for line in lines(status)))
+
+
+class LineWatch:
+    """Says a line for each cell that has finished since the last look, whoever did it."""
+
+    def __init__(self, grid: OpenGrid, say: Callable[[str], None]) -> None:
+        self._grid, self._say = grid, say
+        self._seen = set(grid.results())
+
+    def __call__(self) -> None:
+        """Looks, and says what is new."""
+        known = self._grid.results()
+        for key in known.keys() - self._seen:
+            self._say(finished_line(known[key]))
+        if known.keys() - self._seen:
+            self._say(headline(look(self._grid.store, self._grid.plan, known)))
+        self._seen = set(known)
+
+
+@contextmanager
+def watching(grid: OpenGrid, *, quiet: bool, terminal: bool, say: Callable[[str], None]) -> Iterator[Watch | None]:
+    """How to watch a grid that runs: a live picture in a terminal, lines elsewhere, or nothing."""
+    if quiet:
+        yield None
+    elif terminal:
+        from rich.console import Console
+        from rich.live import Live
+
+        # The picture is drawn anew by a thread of its own, since a cell in this process can take hours.
+        with Live(
+            get_renderable=lambda: picture(grid),
+            console=Console(stderr=True),
+            refresh_per_second=_PICTURES_A_SECOND,
+            transient=True,
+        ):
+            yield None
+    else:
+        yield LineWatch(grid, say)
+
+
+def finished_line(result: CellResult) -> str:
+    """What to say of a cell that has just finished, on one line."""
+    place = f"{result.row}, {_values(result.values)}, seed {result.seed}"
+    if result.status == "failed":
+        return f"failed: {one_line(place)}: {one_line(result.error or '')}"
+    scores = [
+        student.scores["accuracy"] for student in result.students if student.subject in ("distilled", result.method)
+    ]
+    return f"done: {one_line(place)}: {fmean(scores):.1%} ({result.labels}), {format_seconds(result.seconds)}"

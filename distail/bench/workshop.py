@@ -1,0 +1,169 @@
+"""Runs one cell: makes its set or takes the one that another cell made, scores it, and says what came of it."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from distail import pipeline, scoring
+from distail.artifact import read_json, write_json
+from distail.bench.jobs import Job
+from distail.bench.result import CellRun, failure_of, student_lines, unscored
+from distail.bench.store import Store
+from distail.claims import Claims
+from distail.data.image_set import ImageSet
+from distail.distilled import DistilledSet, load_distilled
+from distail.errors import DistailError
+from distail.evaluation.result import Evaluation
+from distail.experts.bank import ExpertBank
+from distail.full_data import run_baseline
+from distail.progress import Progress
+from distail.provenance import environment
+from distail.recipe import DataRecipe
+from distail.run_folder import RunFolder
+from distail.runtime import resolve_runtime
+from distail.training_images import TrainingImages, load_training_images
+
+_KEPT_IN_MEMORY = 2
+"""Training and test splits kept for the next cell, which mostly has the same."""
+
+T = TypeVar("T")
+
+
+class Workshop:
+    """Does cells of one grid, one after the other, in one process.
+
+    Args:
+        store: where sets, experts and networks go.
+        claims: on work that cells share; where others hold it, `Claimed` is raised and nothing is lost.
+    """
+
+    def __init__(self, store: Store, claims: Claims) -> None:
+        self._store, self._claims = store, claims
+        self._splits: OrderedDict[Hashable, Any] = OrderedDict()
+
+    def run(self, job: Job, progress: Progress) -> CellRun:
+        """What came of a cell, also where it failed.
+
+        Raises:
+            Claimed: another process works on something that this cell needs.
+            OSError: the folder cannot be written to; nothing is recorded.
+        """
+        cell = job.place.cell
+        runtime = resolve_runtime(cell.recipe.device, cell.recipe.precision)
+        runtime.reset_peak_memory()
+        begun = time.perf_counter()
+        evaluation, distilled, error, trace = None, None, None, ""
+        try:
+            if job.set_key is None:
+                evaluation = self._baseline(job, progress)
+            else:
+                distilled = self._set(job, job.set_key, progress)
+                evaluation = self._score(job, job.set_key, distilled, progress)
+        except (DistailError, RuntimeError, MemoryError, ValueError, ArithmeticError, LookupError, TypeError) as caught:
+            error, trace = failure_of(caught)
+        facts = environment(runtime) if distilled is None else distilled.provenance
+        result = replace(
+            unscored(job.place, job.key, job.set_key),
+            status="done" if error is None else "failed",
+            distill_seconds=facts.get("distill_seconds"),
+            peak_memory_bytes=facts.get("peak_memory_bytes"),
+            seconds=time.perf_counter() - begun,
+            error=error,
+        )
+        if evaluation:
+            result = replace(
+                result,
+                labels=evaluation.students[0].labels,
+                students=student_lines(evaluation),
+                stored_bytes=evaluation.stored.total,
+            )
+        recipe = {"recipe": cell.recipe.model_dump(mode="json")}
+        if cell.baseline:
+            recipe["baseline"] = cell.baseline.model_dump(mode="json")
+        return CellRun(result, recipe, evaluation, trace, {"host": platform.node(), **environment(runtime)})
+
+    def _set(self, job: Job, key: str, progress: Progress) -> DistilledSet:
+        """The set of a cell, from its run folder if another cell made it."""
+        folder, failure = self._store.sets / key, self._store.set_failure(key)
+        if RunFolder(folder).is_complete:
+            return load_distilled(folder)
+        if failure.exists():
+            raise DistailError(str(read_json(failure)["error"]))
+        with self._claims.hold(f"set-{key}"):
+            try:
+                return pipeline.distill(
+                    job.place.cell.recipe,
+                    out=folder,
+                    resume=True,
+                    training=self._training(job, progress),
+                    experts=ExpertBank(self._store.experts, wait=False),
+                    progress=progress,
+                )
+            except (DistailError, RuntimeError, MemoryError) as error:
+                write_json(failure, {"error": failure_of(error)[0]})
+                raise
+
+    def _score(self, job: Job, key: str, distilled: DistilledSet, progress: Progress) -> Evaluation:
+        recipe = job.place.cell.recipe
+        return scoring.score(
+            distilled,
+            scoring.with_teacher(job.place.cell.evaluation, self._store.sets / key),
+            test=self._test(job, progress),
+            training=self._training(job, progress).images,
+            device=recipe.device,
+            precision=recipe.precision,
+            progress=progress,
+            networks=self._store.networks,
+        )
+
+    def _baseline(self, job: Job, progress: Progress) -> Evaluation:
+        recipe, baseline = job.place.cell.recipe, job.place.cell.baseline
+        training = self._training(job, progress)
+        return run_baseline(
+            recipe.data,
+            baseline,
+            training=training,
+            test=self._test(job, progress),
+            device=recipe.device,
+            precision=recipe.precision,
+            progress=progress,
+            networks=self._store.networks,
+        ).evaluation
+
+    def _training(self, job: Job, progress: Progress) -> TrainingImages:
+        data = job.place.cell.recipe.data
+        training = self._remembered(("train", _named(data)), lambda: load_training_images(data, progress))
+        if training.source_hash != job.source_hash:
+            raise DistailError(
+                f"{data.source} has changed since the grid was started. Start it again; cells are then named for the "
+                "new images."
+            )
+        return training
+
+    def _test(self, job: Job, progress: Progress) -> ImageSet:
+        recipe = job.place.cell.recipe
+        training = self._training(job, progress)
+
+        def read() -> ImageSet:
+            return scoring.open_test_images(recipe.data, recipe.test, training.images, training.source_hash, progress)
+
+        # The long tail has no part in which images are for testing.
+        data = recipe.data.model_copy(update={"imbalance": None})
+        return self._remembered(("test", recipe.test, _named(data)), read)
+
+    def _remembered(self, key: Hashable, read: Callable[[], T]) -> T:
+        if key not in self._splits:
+            self._splits[key] = read()
+            while len(self._splits) > 2 * _KEPT_IN_MEMORY:
+                self._splits.popitem(last=False)
+        self._splits.move_to_end(key)
+        return self._splits[key]
+
+
+def _named(data: DataRecipe) -> str:
+    return data.model_dump_json()

@@ -1,0 +1,146 @@
+"""`distail bench`: grids of runs, on one machine or many."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from distail.cli.options import Output, Repeatable, Whole, standard_output
+
+if TYPE_CHECKING:
+    from distail.bench.running import OpenGrid
+    from distail.bench.view import GridStatus
+
+EXIT_FAILED_CELLS = 1
+"""The command did its work, and some cells failed."""
+
+bench = App(
+    name="bench",
+    help="Run a grid of methods, imbalances, sizes and seeds, resumably; look at it; print its table.",
+    help_format="plaintext",
+)
+
+
+@bench.default
+def run(
+    grid: str,
+    /,
+    *,
+    out: Path | None = None,
+    source: str | None = None,
+    row: Annotated[tuple[str, ...], Repeatable] = (),
+    workers: Annotated[int | None, Whole] = None,
+    cluster: str | None = None,
+    retry: Annotated[bool, Parameter(negative=())] = False,
+    output: Output = Output(),
+) -> None:
+    """Run every cell of GRID that has no result yet.
+
+    Parameters
+    ----------
+    grid
+        A YAML file, or the folder in which one was run.
+    out
+        Folder for the results; bench/NAME when omitted. Several machines that see it may work on it at once.
+    source
+        Where the data are, if not where the grid says.
+    row
+        Run this row alone; may be repeated.
+    workers
+        Processes that work side by side, with the threads or GPUs divided among them; one for each GPU, or 1, when
+        omitted.
+    cluster
+        ray, for a Ray cluster that is started here, or the address of one that runs.
+    retry
+        Run failed cells again.
+    """
+    from distail.bench.view import watching
+
+    opened = _open(grid, out, source, output)
+    say = output.progress().say
+    quiet = output.quiet or output.json
+    with watching(opened, quiet=quiet, terminal=sys.stderr.isatty(), say=say) as watch:
+        opened.run(workers=workers, cluster=cluster, rows=row, retry=retry, watch=watch)
+    if not _report(opened, output).failed:
+        return
+    output.tell("Correct what failed, and start the same command again with --retry.")
+    sys.exit(EXIT_FAILED_CELLS)
+
+
+@bench.command
+def status(grid: str, /, *, out: Path | None = None, source: str | None = None, output: Output = Output()) -> None:
+    """Say which cells of GRID are done, which run, and how long the rest will take.
+
+    Parameters
+    ----------
+    grid
+        A YAML file, or the folder in which one was run.
+    out
+        Folder of the results; bench/NAME when omitted.
+    source
+        Where the data are, if not where the grid says.
+    """
+    _report(_open(grid, out, source, output), output)
+
+
+@bench.command
+def table(
+    grid: str,
+    /,
+    *,
+    format: Literal["text", "markdown", "latex", "csv"] = "text",
+    score: str = "accuracy",
+    arch: str | None = None,
+    out: Path | None = None,
+    source: str | None = None,
+    output: Output = Output(),
+) -> None:
+    """Print the table of GRID, as far as it is done.
+
+    Parameters
+    ----------
+    grid
+        A YAML file, or the folder in which one was run.
+    format
+        text for a terminal, markdown, latex for the package booktabs, or csv with one line a figure.
+    score
+        accuracy, balanced_accuracy, class_std, worst_class, macro_f1, ece, many, medium or few.
+    arch
+        Network of the students; the first of the grid when omitted.
+    out
+        Folder of the results; bench/NAME when omitted.
+    source
+        Where the data are, if not where the grid says.
+    """
+    from distail.bench.formats import NOTE, WRITERS, as_text
+    from distail.bench.table import build_table
+
+    opened = _open(grid, out, source, output)
+    built = build_table(opened.grid, opened.plan, opened.results(), score=score, architecture=arch)
+    if format in WRITERS:
+        standard_output().file.write(WRITERS[format](built))
+    else:
+        output.tell(as_text(built), NOTE)
+
+
+def _open(grid: str, out: Path | None, source: str | None, output: Output) -> OpenGrid:
+    from distail.bench.running import open_grid
+
+    return open_grid(grid, out=out, source=source, progress=output.progress())
+
+
+def _report(opened: OpenGrid, output: Output) -> GridStatus:
+    """Says how far a grid is, with its table."""
+    from distail.bench.formats import as_text
+    from distail.bench.table import build_table
+    from distail.bench.view import lines, look
+
+    known = opened.results()
+    found = look(opened.store, opened.plan, known)
+    facts = {"folder": str(opened.store.path), **found.to_json()}
+    built = build_table(opened.grid, opened.plan, known)
+    output.show(facts, as_text(built), *lines(found), f"Results are in {opened.store.path}.")
+    return found
