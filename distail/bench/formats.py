@@ -12,6 +12,7 @@ from distail.progress import format_bytes, format_seconds
 from distail.report.names import one_line
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.table import Table as RichTable
 
 Format = Literal["text", "markdown", "latex", "csv"]
@@ -23,11 +24,25 @@ _COSTS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
 )
 """Columns about cost: the field of a row, its head, and how a figure is written."""
 
+_MOST_COLUMNS = 4
+"""Of figures, beside each other in a terminal."""
+
 NOTE = (
     "Mean ± sample standard deviation in percent over n students. Best and second best are marked among rows of one "
     "label protocol; protocols are not comparable. Time: making the set, with experts and teachers that were not "
     "there yet; of a baseline, training one network. Published numbers are other people's, measured by other code."
 )
+
+
+def note(table: Table) -> str:
+    """What to know about a table, with where published numbers are printed."""
+    sources: dict[str, list[str]] = {}
+    for row in table.rows:
+        if row.published:
+            sources.setdefault(row.published, []).append(row.name)
+    if not sources:
+        return NOTE
+    return f"{NOTE} Published: {'; '.join(f'{where} ({", ".join(names)})' for where, names in sources.items())}."
 
 
 def figure(cell: TableCell | None, *, dash: str = "–", plus_minus: str = " ± ") -> str:
@@ -65,7 +80,8 @@ def as_markdown(table: Table) -> str:
         facts(row, [marks[cell.mark if cell else ""].format(figure(cell)) for cell in row.cells]) for row in table.rows
     ]
     lines = [heads(table), ["---"] * len(heads(table)), *rows]
-    return "\n".join("| " + " | ".join(map(_markdown, line)) + " |" for line in lines) + "\n"
+    text = "\n".join("| " + " | ".join(map(_markdown, line)) + " |" for line in lines)
+    return f"{text}\n\n{_markdown(note(table))}\n"
 
 
 def as_latex(table: Table) -> str:
@@ -89,7 +105,7 @@ def as_latex(table: Table) -> str:
         escaped = list(map(_latex, facts(row, [""] * len(row.cells))))
         escaped[3 : 3 + len(row.cells)] = cells(row)
         lines.append(" & ".join(escaped) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", f"% {note(table)}"]) + "\n"
 
 
 def as_csv(table: Table) -> str:
@@ -118,12 +134,19 @@ def as_csv(table: Table) -> str:
     return out.getvalue()
 
 
-def as_text(table: Table) -> RichTable:
-    """A table for the terminal; the best in bold, the second best underlined, published numbers dim."""
+def as_text(table: Table) -> Group:
+    """Tables for the terminal; the best in bold, the second best underlined, published numbers dim."""
+    from rich.console import Group
+
+    return Group(*(_one_text(part, title) for title, part in table.parts(_MOST_COLUMNS)))
+
+
+def _one_text(table: Table, title: str) -> RichTable:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    shape = RichTable(title=f"{table.score.replace('_', ' ')} in percent, {table.architecture}", title_justify="left")
+    what = f"{table.score.replace('_', ' ')} in percent, {table.architecture}"
+    shape = RichTable(title=f"{what}, {title}" if title else what, title_justify="left")
     for number, head in enumerate(heads(table)):
         shape.add_column(head, justify="left" if number < 2 else "right")
     styles = {"best": "bold", "second": "underline", "": ""}
@@ -141,7 +164,7 @@ def as_text(table: Table) -> RichTable:
 
 def _name(row: TableRow) -> str:
     name = one_line(row.name)
-    return f"{name}, published ({row.published})" if row.published else name
+    return f"{name}, published" if row.published else name
 
 
 def _counts(row: TableRow) -> str:

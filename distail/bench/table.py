@@ -90,6 +90,26 @@ class Table:
         """'IF 100, IPC 10'; 'all' where nothing varies."""
         return ", ".join(f"{SHORT_NAMES.get(name, name)} {shown(value)}" for name, value in column.items()) or "all"
 
+    def parts(self, most_columns: int) -> list[tuple[str, Table]]:
+        """Narrower tables side by side, one for each value of what varies first, with their titles.
+
+        Rows that have no cell in a part are left out of it; the table itself, untitled, where it is narrow enough.
+        """
+        if len(self.columns) <= most_columns or len(self.columns[0]) < 2:
+            return [("", self)]
+        first = next(iter(self.columns[0]))
+        found = []
+        for value in dict.fromkeys(column[first] for column in self.columns):
+            places = [place for place, column in enumerate(self.columns) if column[first] == value]
+            rest = tuple(
+                {name: self.columns[place][name] for name in self.columns[place] if name != first} for place in places
+            )
+            rows = tuple(replace(row, cells=tuple(row.cells[place] for place in places)) for row in self.rows)
+            whole = replace(self, columns=rest, rows=tuple(row for row in rows if any(row.cells)))
+            own = self.column_title({first: value})
+            found += [(f"{own}, {title}" if title else own, part) for title, part in whole.parts(most_columns)]
+        return found
+
 
 def shown(value: object) -> str:
     """A value as tables print it: 100, not 100.0."""
@@ -132,7 +152,7 @@ def build_table(
         for (name, labels), found in by_place.items()
     ]
     if score == "accuracy" and architecture == "convnet3":
-        rows += _published(grid, plan, columns)
+        rows += _published(grid, plan, columns, rows)
     rows.sort(key=lambda row: (("hard", "static", "teacher").index(row.labels), row.published is not None))
     return Table(score, architecture, columns, tuple(_marked(rows, score)))
 
@@ -195,8 +215,14 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return fmean(known) if known else None
 
 
-def _published(grid: Grid, plan: Plan, columns: Sequence[Mapping[str, Any]]) -> list[TableRow]:
-    """Rows of numbers that papers report for the grid's methods, where the catalog knows any."""
+def _published(
+    grid: Grid, plan: Plan, columns: Sequence[Mapping[str, Any]], measured: Sequence[TableRow]
+) -> list[TableRow]:
+    """Rows of numbers that papers report for the grid's methods, where the catalog knows any.
+
+    That a method's sets store no soft labels shows when one is made; its published row is then one of hard labels.
+    """
+    hard = {row.method for row in measured if row.labels == "hard"}
     if grid.published is None:
         return []
     methods = dict.fromkeys(place.cell.method for place in plan.expansion.places if place.cell.kind == "set")
@@ -205,8 +231,9 @@ def _published(grid: Grid, plan: Plan, columns: Sequence[Mapping[str, Any]]) -> 
         found = [_published_cell(method, grid, column) for column in columns]
         if any(cell for _, cell in found):
             source = "; ".join(dict.fromkeys(source for source, cell in found if cell))
-            labels = built_in(_member(method, grid, columns)).recipe.evaluation
-            protocol = labels.labels if labels else "hard"
+            protocol = _catalog_protocol(method, grid)
+            if protocol == "static" and method in hard:
+                protocol = "hard"
             rows.append(TableRow(method, method, protocol, source, tuple(cell for _, cell in found)))
     return rows
 
@@ -220,9 +247,11 @@ def _published_cell(method: str, grid: Grid, column: Mapping[str, Any]) -> tuple
     return published.source, TableCell(Summary(0, published.accuracy / 100, (published.std or 0) / 100))
 
 
-def _member(method: str, grid: Grid, columns: Sequence[Mapping[str, Any]]) -> str:
-    stem = f"{method}-{grid.published}-"
-    return next(name for name in recipe_names() if name.startswith(stem))
+def _catalog_protocol(method: str, grid: Grid) -> str:
+    """The label protocol that the catalog's recipes of a method ask for."""
+    name = next(name for name in recipe_names() if name.startswith(f"{method}-{grid.published}-"))
+    evaluation = built_in(name).recipe.evaluation
+    return evaluation.labels if evaluation else "hard"
 
 
 def _fixed(grid: Grid) -> dict[str, Any]:

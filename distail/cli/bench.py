@@ -115,7 +115,7 @@ def table(
     source
         Where the data are, if not where the grid says.
     """
-    from distail.bench.formats import NOTE, WRITERS, as_text
+    from distail.bench.formats import WRITERS, as_text, note
     from distail.bench.table import build_table
 
     opened = _open(grid, out, source, output)
@@ -123,7 +123,7 @@ def table(
     if format in WRITERS:
         standard_output().file.write(WRITERS[format](built))
     else:
-        output.tell(as_text(built), NOTE)
+        output.tell(as_text(built), note(built))
 
 
 def _open(grid: str, out: Path | None, source: str | None, output: Output) -> OpenGrid:
