@@ -39,10 +39,11 @@ def note(table: Table) -> str:
     sources: dict[str, list[str]] = {}
     for row in table.rows:
         if row.published:
-            sources.setdefault(row.published, []).append(row.name)
+            sources.setdefault(row.published, []).append(one_line(row.name))
     if not sources:
         return NOTE
-    return f"{NOTE} Published: {'; '.join(f'{where} ({", ".join(names)})' for where, names in sources.items())}."
+    named = "; ".join(f"{where} ({', '.join(names)})" for where, names in sources.items())
+    return f"{NOTE} Published: {named}."
 
 
 def figure(cell: TableCell | None, *, dash: str = "–", plus_minus: str = " ± ") -> str:
@@ -105,7 +106,7 @@ def as_latex(table: Table) -> str:
         escaped = list(map(_latex, facts(row, [""] * len(row.cells))))
         escaped[3 : 3 + len(row.cells)] = cells(row)
         lines.append(" & ".join(escaped) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", f"% {note(table)}"]) + "\n"
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", f"% {_latex(note(table))}"]) + "\n"
 
 
 def as_csv(table: Table) -> str:

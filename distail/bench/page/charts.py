@@ -1,0 +1,283 @@
+"""Charts of a grid: accuracy against what varies and against minutes. Where marks stand; templates draw them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from distail.bench.page.costs import Priced, priced_rows
+from distail.bench.page.grid_facts import GridFacts
+from distail.bench.table import SHORT_NAMES, Table, TableRow, shown
+from distail.progress import format_seconds
+from distail.report.names import one_line
+from distail.report.page.charts import HEIGHT, WIDTH, Tick, even_ticks
+from distail.report.page.html import percent
+
+STYLES = 8
+"""Lines that can be told apart; of more rows, those with the best mean accuracy are drawn."""
+
+MAX_PANELS = 12
+"""Charts of one kind; what the others would show stands in the table."""
+
+_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 14, 12, 30
+_LOG_FROM = 4
+"""Ratio of the largest to the smallest value from which an axis is logarithmic."""
+_TIMES = {
+    **{0.1: "0.1 s", 1: "1 s", 10: "10 s", 60: "1 min", 600: "10 min"},
+    **{3600: "1 h", 36_000: "10 h", 360_000: "100 h", 3_600_000: "1,000 h"},
+}
+"""Seconds at which an axis of time may be marked, in words."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A point, and the ends of its error bar, in the chart's units from the top left; what it is, in words."""
+
+    x: float
+    y: float
+    high: float
+    low: float
+    words: str
+
+
+@dataclass(frozen=True)
+class Series:
+    """The points of a row.
+
+    Attributes:
+        name: of the row.
+        style: from 0 to `STYLES` - 1, or `STYLES` for all that are not told apart.
+        path: of the line through them, as in SVG; may be empty.
+        marks: the points.
+    """
+
+    name: str
+    style: int
+    path: str
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One chart.
+
+    Attributes:
+        title: what is held fixed.
+        across: what varies from left to right.
+        description: what a reader who does not see it should know.
+        best: a line along the best for each budget, as in SVG; may be empty.
+        series: the rows.
+        x, y: marks on the axes.
+        head, rows: the same as a table.
+    """
+
+    title: str
+    across: str
+    description: str
+    best: str
+    series: tuple[Series, ...]
+    x: tuple[Tick, ...]
+    y: tuple[Tick, ...]
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Charts of one kind: a heading, at most `MAX_PANELS` of them, and how many others there would be."""
+
+    title: str
+    panels: tuple[Panel, ...]
+    num_others: int
+
+
+@dataclass(frozen=True)
+class ProtocolCharts:
+    """All charts of rows with one label protocol; others are no equals.
+
+    Attributes:
+        labels: the protocol.
+        legend: (style, name of a row).
+        num_others: rows that are not told apart.
+        kinds: the charts.
+    """
+
+    labels: str
+    legend: tuple[tuple[int, str], ...]
+    num_others: int
+    kinds: tuple[Kind, ...]
+
+
+def grid_charts(facts: GridFacts) -> tuple[ProtocolCharts, ...]:
+    """Accuracy of the first network against every number that varies, and against minutes."""
+    table = facts.table
+    found = []
+    for labels in dict.fromkeys(row.labels for row in table.rows):
+        rows = [row for row in table.rows if row.labels == labels and row.published is None and _mean(row) is not None]
+        if not rows:
+            continue
+        best = sorted(rows, key=lambda row: -(_mean(row) or 0.0))[:STYLES]
+        styles = {row.name: number for number, row in enumerate(row for row in rows if row in best)}
+        drawn = [row for row in rows if row.name in styles]
+        kinds = [_against(table, axis, drawn, styles) for axis in _axes(table)]
+        kinds.append(_against_time(facts, rows, styles))
+        found.append(
+            ProtocolCharts(
+                labels=labels,
+                legend=tuple((style, name) for name, style in styles.items()),
+                num_others=len(rows) - len(drawn),
+                kinds=tuple(kind for kind in kinds if kind.panels),
+            )
+        )
+    return tuple(one for one in found if one.kinds)
+
+
+def _mean(row: TableRow) -> float | None:
+    known = [cell.summary.mean for cell in row.cells if cell and cell.summary]
+    return sum(known) / len(known) if known else None
+
+
+def _axes(table: Table) -> list[str]:
+    """What varies over at least two numbers."""
+    names = table.columns[0] if table.columns else {}
+    return [name for name in names if len({column[name] for column in table.columns if _number(column[name])}) > 1]
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _against(table: Table, axis: str, rows: Sequence[TableRow], styles: Mapping[str, int]) -> Kind:
+    """A chart for each combination of the other values."""
+    groups: dict[str, list[int]] = {}
+    for place, column in enumerate(table.columns):
+        if _number(column[axis]):
+            groups.setdefault(table.column_title(_others(column, axis)), []).append(place)
+    panels = []
+    for title, places in groups.items():
+        panel = _panel(table, axis, title, sorted(places, key=lambda place: table.columns[place][axis]), rows, styles)
+        panels += [panel] if panel else []
+    name = SHORT_NAMES.get(axis, axis)
+    told = {"IPC": "images per class (IPC)", "IF": "imbalance (IF)"}.get(name, name)
+    return Kind(f"Accuracy against {told}", tuple(panels[:MAX_PANELS]), max(0, len(panels) - MAX_PANELS))
+
+
+def _others(column: Mapping[str, Any], axis: str) -> dict[str, Any]:
+    return {name: value for name, value in column.items() if name != axis}
+
+
+def _panel(
+    table: Table, axis: str, title: str, places: Sequence[int], rows: Sequence[TableRow], styles: Mapping[str, int]
+) -> Panel | None:
+    """Lines over some columns; None where no row has two points."""
+    values = [float(table.columns[place][axis]) for place in places]
+    points = {
+        row.name: [
+            (value, cell.summary)
+            for value, place in zip(values, places, strict=True)
+            if (cell := row.cells[place]) and cell.summary
+        ]
+        for row in rows
+    }
+    points = {name: found for name, found in points.items() if found}
+    if not any(len(found) > 1 for found in points.values()):
+        return None
+    logarithmic = min(values) > 0 and max(values) / min(values) >= _LOG_FROM
+    across = _Scale(min(values), max(values), _LEFT + 14, WIDTH - _RIGHT - 14, logarithmic=logarithmic)
+    up, ticks = _upright([(one.mean - one.std, one.mean + one.std) for found in points.values() for _, one in found])
+    short = SHORT_NAMES.get(axis, axis)
+    series = []
+    for name, found in points.items():
+        marks = [
+            Mark(across(value), up(one.mean), up(one.mean + one.std), up(one.mean - one.std),
+                 f"{one_line(name)}, {short} {shown(value)}: {percent(one)}, n = {one.n}")
+            for value, one in found
+        ]  # fmt: skip
+        path = "M" + "L".join(f"{mark.x:.1f} {mark.y:.1f}" for mark in marks)
+        series.append(Series(name, styles[name], path, tuple(marks)))
+    last = {name: found[-1][1].mean for name, found in points.items() if found[-1][0] == values[-1]}
+    winner = max(last, key=lambda name: last[name]) if len(last) > 1 else ""
+    return Panel(
+        title="" if title == "all" else title,
+        across=short + (", logarithmic" if logarithmic else ""),
+        description=f"{len(points)} {'row' if len(points) == 1 else 'rows'} over {short} {', '.join(map(shown, values))}"
+        + (f"; at {shown(values[-1])} {one_line(winner)} is best with {100 * last[winner]:.1f} %." if winner else "."),
+        best="",
+        series=tuple(series),
+        x=tuple(Tick(across(value), shown(value)) for value in values),
+        y=ticks,
+        head=("row", *(f"{short} {shown(value)}" for value in values)),
+        rows=tuple((name, *(percent(dict(found).get(value)) for value in values)) for name, found in points.items()),
+    )
+
+
+def _against_time(facts: GridFacts, rows: Sequence[TableRow], styles: Mapping[str, int]) -> Kind:
+    """A chart for each column, with a line along the best for each budget."""
+    panels = []
+    for column in range(len(facts.table.columns)):
+        priced = priced_rows(facts, rows, column)
+        panels += [_time_panel(facts.table, column, priced, styles)] if len(priced) > 1 else []
+    return Kind("Accuracy against time", tuple(panels[:MAX_PANELS]), max(0, len(panels) - MAX_PANELS))
+
+
+def _time_panel(table: Table, column: int, priced: Sequence[Priced], styles: Mapping[str, int]) -> Panel:
+    least, most = min(one.seconds for one in priced) / 1.5, max(one.seconds for one in priced) * 1.5
+    across = _Scale(least, most, _LEFT, WIDTH - _RIGHT, logarithmic=True)
+    spread = [(one.score.mean - one.score.std, one.score.mean + one.score.std) for one in priced]
+    up, ticks = _upright(spread)
+    series = []
+    for one in priced:
+        words = f"{one_line(one.row)}, {format_seconds(one.seconds)}: {percent(one.score)}, n = {one.score.n}"
+        score = one.score
+        mark = Mark(across(one.seconds), up(score.mean), up(score.mean + score.std), up(score.mean - score.std), words)
+        series.append(Series(one.row, styles.get(one.row, STYLES), "", (mark,)))
+    winners: list[Priced] = []
+    for one in sorted(priced, key=lambda one: (one.seconds, -one.score.mean)):
+        if not winners or one.score.mean > winners[-1].score.mean:
+            winners.append(one)
+    path = f"M{across(winners[0].seconds):.1f} {up(winners[0].score.mean):.1f}"
+    path += "".join(f"H{across(one.seconds):.1f}V{up(one.score.mean):.1f}" for one in winners[1:])
+    told = [f"from {format_seconds(one.seconds)} {one_line(one.row)} with {percent(one.score)}" for one in winners]
+    title = table.column_title(table.columns[column])
+    return Panel(
+        title="" if title == "all" else title,
+        across="time to a trained network, logarithmic",
+        description=f"The best for a budget: {'; '.join(told)}.",
+        best=f"{path}H{WIDTH - _RIGHT}",
+        series=tuple(series),
+        x=tuple(Tick(across(value), words) for value, words in _times(least, most).items()),
+        y=ticks,
+        head=("row", "time", "accuracy", "best for its budget"),
+        rows=tuple(
+            (one.row, format_seconds(one.seconds), percent(one.score), "yes" if one in winners else "no")
+            for one in sorted(priced, key=lambda one: one.seconds)
+        ),
+    )
+
+
+def _times(least: float, most: float) -> dict[float, str]:
+    """Marks of an axis of time; its ends where round times are too few."""
+    found = {value: words for value, words in _TIMES.items() if least <= value <= most}
+    return found if len(found) > 1 else {value: format_seconds(value) for value in (1.5 * least, most / 1.5)}
+
+
+class _Scale:
+    """From values to places on an axis."""
+
+    def __init__(self, low: float, high: float, first: float, last: float, *, logarithmic: bool) -> None:
+        self._of = math.log10 if logarithmic else float
+        self._low, self._room = self._of(low), (self._of(high) - self._of(low)) or 1.0
+        self._first, self._length = first, last - first
+
+    def __call__(self, value: float) -> float:
+        return self._first + self._length * (self._of(value) - self._low) / self._room
+
+
+def _upright(spans: Sequence[tuple[float, float]]) -> tuple[_Scale, tuple[Tick, ...]]:
+    """The axis of accuracies, which are fractions of one."""
+    low, high = min(low for low, _ in spans), max(high for _, high in spans)
+    values = even_ticks(100 * low, 100 * high)
+    up = _Scale(values[0] / 100, values[-1] / 100, HEIGHT - _BOTTOM, _TOP, logarithmic=False)
+    return up, tuple(Tick(up(value / 100), f"{value:g}") for value in values)
