@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from distail.api.baseline import baseline
+    from distail.api.bench import GridResults, run_grid
     from distail.api.groups import find_groups
     from distail.api.relabelling import relabel
     from distail.api.reports import make_report
@@ -41,6 +42,7 @@ _HOMES = {
     "Evaluation": "distail.evaluation.result",
     "Fitted": "distail.baselines._task",
     "FoundGroups": "distail.groups.finding",
+    "GridResults": "distail.api.bench",
     "Grouping": "distail.groups.grouping",
     "ImageSet": "distail.data.image_set",
     "Method": "distail.methods._method",
@@ -66,6 +68,7 @@ _HOMES = {
     "make_long_tailed": "distail.data.long_tail",
     "make_report": "distail.api.reports",
     "relabel": "distail.api.relabelling",
+    "run_grid": "distail.api.bench",
 }
 
 __all__ = [
@@ -75,6 +78,7 @@ __all__ = [
     "Evaluation",
     "Fitted",
     "FoundGroups",
+    "GridResults",
     "Grouping",
     "ImageSet",
     "Method",
@@ -100,6 +104,7 @@ __all__ = [
     "make_long_tailed",
     "make_report",
     "relabel",
+    "run_grid",
 ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -120,7 +121,12 @@ def read_json(path: Path) -> Any:
 
 
 def write_tensors(path: Path, content: TensorFile) -> None:
-    """Writes a safetensors file atomically, with a digest of all it holds."""
+    """Writes a safetensors file atomically, with a digest of all it holds.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written to.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     tensors = _apart({name: tensor.detach().cpu().contiguous() for name, tensor in content.tensors.items()})
@@ -133,7 +139,13 @@ def write_tensors(path: Path, content: TensorFile) -> None:
         "sha256": tensors_digest(tensors, content.kind + header),
     }
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+        try:
+            save_file(tensors, temporary, metadata=metadata)
+        except SafetensorError as error:
+            # The library speaks of full disks in words of its own, which nobody else looks out for.
+            if (found := re.search(r"os error (\d+)", str(error))) is None:
+                raise
+            raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from None
 
 
 def read_tensors(path: Path, kind: str) -> TensorFile:

@@ -109,6 +109,8 @@ def _explained(model: type[BaseModel], problem: ErrorDetails) -> str:
     if problem["type"] == "extra_forbidden":
         fields = _fields_at(model, location[:-1])
         return f"unknown key '{key}'. {did_you_mean(str(location[-1]), fields)}"
+    if problem["type"] == "missing":
+        message += ": give it"
     found = problem["input"]
     if "should be" in message and isinstance(found, str | int | float):
         message += f", not {found!r}"

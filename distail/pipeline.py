@@ -75,9 +75,8 @@ def distill(
     training = training or load_training_images(recipe.data, progress)
     limit = getattr(method, "iterations", None)
     checkpoint = FileCheckpoint(folder.checkpoint, max_iterations=limit) if folder else NoCheckpoint()
-    if not isinstance(experts, ExpertBank):
-        experts = None if experts is None and folder is None else ExpertBank(experts)
-    problem = pose(recipe, training, progress=progress, checkpoint=checkpoint, experts=experts)
+    bank = _opened(experts, folder)
+    problem = pose(recipe, training, progress=progress, checkpoint=checkpoint, experts=bank)
     if folder:
         snapshots = _snapshots_in(folder, recipe, training, problem)
         problem = problem.logging_to(MetricsLog(folder.metrics), snapshots, _start_in(folder, problem))
@@ -114,6 +113,13 @@ def distill(
     if isinstance(checkpoint, FileCheckpoint):
         checkpoint.clear()
     return load_distilled(folder.path)
+
+
+def _opened(experts: ExpertBank | str | Path | None, folder: RunFolder | None) -> ExpertBank | None:
+    """The bank that is named, or the usual one where the run is kept; None for a temporary one."""
+    if isinstance(experts, ExpertBank):
+        return experts
+    return None if experts is None and folder is None else ExpertBank(experts)
 
 
 def resolved(recipe: Recipe) -> Recipe:

@@ -379,3 +379,15 @@ def test_a_missing_file_says_where_sets_are(tmp_path):
     for path in (tmp_path / "nothing", tmp_path):
         with pytest.raises(DistailError, match=r"does not exist.*RUN/distilled\.safetensors"):
             read_tensors(path, KIND)
+
+
+def test_tensors_that_do_not_fit_on_the_disk_are_an_error_of_the_system(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as refusal:
+            write_tensors(tmp_path / "a.safetensors", TensorFile("k", {"a": torch.zeros(9999)}, {}))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert refusal.value.errno == errno.EFBIG
+    assert list(tmp_path.iterdir()) == []

@@ -17,13 +17,13 @@ from distail.cli import main
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(bash|python|yaml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INSTALLS = ("pip install . && distail demo", "pip install '.[dev]' && pytest")
 
 
 def shortened(text: str) -> str:
     text = re.sub(r"(--(?:full-|group-)?epochs) \d+", r"\1 2", text)
-    return re.sub(r"((?:full_)?epochs|iterations)=\d+", r"\1=2", text)
+    return re.sub(r"((?:full_)?epochs|iterations)(=|: )\d+", r"\1\g<2>2", text)
 
 
 def test_the_two_commands_for_a_fresh_machine_are_there():
@@ -40,12 +40,15 @@ def test_commands_and_snippets_work_in_order(tmp_path, monkeypatch, capsys):
             exec(compile(shortened(text), "README.md", "exec"), names)
             ran.append("python")
             continue
+        if kind == "yaml":
+            (tmp_path / "first.yaml").write_text(shortened(text))
+            continue
         for line in text.strip().splitlines():
             if line not in INSTALLS:
                 main(shlex.split(shortened(line))[1:])
                 ran.append(shlex.split(line)[1])
     assert ran.count("python") >= 4
-    assert {"check", "distill", "evaluate", "train", "export"} <= set(ran)
+    assert {"check", "distill", "evaluate", "train", "export", "bench"} <= set(ran)
     shown = capsys.readouterr().out
     assert "330 images kept" in shown
     assert "whole training set" in shown
@@ -56,6 +59,7 @@ def test_commands_and_snippets_work_in_order(tmp_path, monkeypatch, capsys):
         "small.parquet",
         "runs/first/report.html",
         "report.html",
+        "bench/first/index.json",
     ):
         assert (tmp_path / made).is_file(), made
     # The command and its Python twin beside it made the same set.

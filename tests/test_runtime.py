@@ -1,5 +1,6 @@
 import io
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -89,3 +90,16 @@ def test_the_hardware_has_a_name():
     assert json.loads(json.dumps(name)) == name
     assert "\n" not in name
     assert int(name.removesuffix(" cores").rsplit(" ", 1)[1]) >= 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux measures a peak anew")
+def test_a_peak_of_memory_is_forgotten_when_a_new_measurement_begins():
+    chosen = resolve_runtime("cpu", "fp32")  # from now on the process keeps what is freed
+    block = torch.ones(50 * 2**20)  # 200 MiB
+    high = chosen.peak_memory_bytes()
+    del block
+    chosen.reset_peak_memory()
+    assert chosen.peak_memory_bytes() < high - 100 * 2**20
+    block = torch.ones(25 * 2**20)
+    assert high - 150 * 2**20 < chosen.peak_memory_bytes() < high
+    assert len(block)

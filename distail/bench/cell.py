@@ -13,6 +13,8 @@ from distail.errors import DistailError, did_you_mean
 from distail.evaluation.recipe import BaselineRecipe, EvaluationRecipe
 from distail.recipe import Recipe
 
+_SEEDS = "Leave it out, and write `seeds:` beside `rows:`."
+
 IMBALANCE, IPC = "data.imbalance", "images_per_class"
 """Names of the two keys that families of built-in recipes go by."""
 
@@ -95,10 +97,12 @@ def expand(grid: Grid, where: str = "grid") -> Expansion:
     places: list[Place] = []
     left_out: list[LeftOut] = []
     _require_known_axes(grid, where)
+    for name, row in grid.rows.items():
+        _require_possible(row, grid, f"{where}, row {name}")
     for seed in grid.seeds:
         for values in combinations(grid.vary):
             for name, row in grid.rows.items():
-                if not _belongs(row, values, f"{where}, row {name}", grid):
+                if not _belongs(row, values):
                     continue
                 try:
                     cell = _cell(grid.base, name, row, values, seed, where)
@@ -108,7 +112,10 @@ def expand(grid: Grid, where: str = "grid") -> Expansion:
                     continue
                 places.append(Place(name, values, seed, cell))
     if not places:
-        raise DistailError(f"{where} has no cells: every place is left out. {left_out[0].reason if left_out else ''}")
+        reason = f" ({left_out[0].reason})" if left_out else ""
+        raise DistailError(
+            f"{where} has no cells: every place is left out{reason}. Give 'vary' or 'where' other values."
+        )
     return Expansion(tuple(places), tuple(left_out))
 
 
@@ -122,21 +129,44 @@ def _require_known_axes(grid: Grid, where: str) -> None:
         first = name.split(".")[0]
         if first not in Recipe.model_fields or first == "seed":
             known = [key for key in Recipe.model_fields if key != "seed"]
-            remedy = "Write seeds beside vary." if first in ("seed", "seeds") else did_you_mean(first, known)
+            remedy = _SEEDS if first in ("seed", "seeds") else did_you_mean(first, known)
             raise DistailError(f"{where}: 'vary' names '{name}', which is no key of a recipe. {remedy}")
+    if "seed" in grid.base:
+        raise DistailError(f"{where}: 'base' holds a seed. {_SEEDS}")
+    data = sorted({family.rpartition("-")[2] for family in family_names()})
+    if grid.published is not None and grid.published not in data:
+        raise DistailError(
+            f"{where}: no numbers of '{grid.published}' are known to be published. {did_you_mean(grid.published, data)}"
+        )
 
 
-def _belongs(row: Mapping[str, Any], values: Mapping[str, Any], where: str, grid: Grid) -> bool:
-    """Whether a row's `where` allows these values."""
+def _require_possible(row: Mapping[str, Any], grid: Grid, where: str) -> None:
+    """Refuses what would silently mean nothing in a row."""
+    if "seed" in row:
+        raise DistailError(f"{where} holds a seed. {_SEEDS}")
+    if "recipe" in row and "baseline" in row:
+        raise DistailError(f"{where} names a recipe and a baseline. Leave one of them out, or make two rows.")
     allowed = row.get("where", {})
     if not isinstance(allowed, Mapping):
-        raise DistailError(f"{where}: 'where' should hold names and values, such as {{images_per_class: [10]}}.")
+        raise DistailError(f"{where}: 'where' has no names. Give names and values, such as {{images_per_class: [10]}}.")
     for name, some in allowed.items():
         if name not in grid.vary:
             raise DistailError(f"{where}: 'where' names '{name}', which does not vary. {did_you_mean(name, grid.vary)}")
-        if values[name] not in (some if isinstance(some, list) else [some]):
-            return False
-    return True
+        for value in _listed(some):
+            if value not in grid.vary[name]:
+                there = ", ".join(map(str, grid.vary[name]))
+                raise DistailError(
+                    f"{where}: 'where' asks for {name} {value}, which is not varied. Use some of {there}."
+                )
+
+
+def _belongs(row: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
+    """Whether a row's `where` allows these values."""
+    return all(values[name] in _listed(some) for name, some in row.get("where", {}).items())
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _cell(
@@ -148,7 +178,8 @@ def _cell(
     if "baseline" in row:
         return _baseline_cell(base, own, row["baseline"], values, where)
     if "recipe" in row:
-        base = merged(base, _built_in_values(str(row["recipe"]), nested(values), where))
+        asked = merged(merged(base, own), nested(values))
+        base = merged(base, _built_in_values(str(row["recipe"]), asked, where))
     elif "method" not in own and "method" not in base:
         own["method"] = name
     whole = merged(merged(merged(base, own), nested(values)), {"seed": seed})
@@ -199,13 +230,18 @@ def _member(family: str, values: Mapping[str, Any], where: str) -> str:
             f"{where}: there is no built-in recipe '{family}', nor a family of that name. "
             f"{did_you_mean(stem, family_names())} `distail recipes` lists all."
         )
-    imbalance, ipc = values.get("data", {}).get("imbalance"), values.get(IPC)
-    if imbalance is None or ipc is None:
+    data = values.get("data", {})
+    if "imbalance" not in data or IPC not in values:
         raise DistailError(
-            f"{where}: '{family}' is a family of recipes, of which one is chosen by {IMBALANCE} and {IPC}. Vary both, "
-            "or name one recipe."
+            f"{where}: '{family}' is a family of recipes, of which one is chosen by {IMBALANCE} and {IPC}. Give both "
+            "in base or vary, or name one recipe."
         )
-    name = f"{stem}-if{imbalance:g}-ipc{ipc}{family.removeprefix(stem)}"
+    name = f"{stem}-if{_number(data['imbalance'])}-ipc{_number(values[IPC])}{family.removeprefix(stem)}"
     if name not in recipe_names():
         raise _NoSuchRecipeError(f"there is no recipe {name}")
     return name
+
+
+def _number(value: object) -> str:
+    """A value as names of recipes say it: 100 for 100.0."""
+    return f"{value:g}" if isinstance(value, int | float) else str(value)

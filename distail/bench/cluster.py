@@ -7,6 +7,7 @@ the workers and says when one is gone.
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from distail.errors import DistailError
 
 LOCAL = "ray"
 """What stands for a cluster of this machine alone, started for the grid."""
+_FOUND_BY_RAY = "auto"
+_ANSWER_S = 10.0
 _LOOK_S = 1.0
 _CRASHES = 3
 """Workers that may be lost, for want of memory or with their machines, before the grid is given up."""
@@ -89,6 +92,8 @@ def _connected(address: str) -> Any:
         import ray
     except ImportError:
         raise DistailError("--cluster needs Ray. Install it with pip install 'distail[ray]'.") from None
+    if address not in (LOCAL, _FOUND_BY_RAY):
+        _require_answer(address)
     try:
         ray.init(
             address="local" if address == LOCAL else address,
@@ -97,9 +102,22 @@ def _connected(address: str) -> Any:
             logging_level=logging.ERROR,
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise DistailError(
-            f"No Ray cluster answers at {address} ({reason[:200]}). Check the address, or pass --cluster ray to start "
-            "one here."
-        ) from None
+        raise _unreachable(address, " ".join(str(error).split())[:200]) from None
     return ray
+
+
+def _require_answer(address: str) -> None:
+    """Refuses an address where nobody listens, for which Ray itself would wait for minutes."""
+    host, sign, port = address.removeprefix("ray://").rpartition(":")
+    if not sign or not port.isdigit():
+        raise _unreachable(address, "an address looks like HOST:6379 or ray://HOST:10001")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        raise _unreachable(address, getattr(error, "strerror", None) or str(error)) from None
+
+
+def _unreachable(address: str, reason: str) -> DistailError:
+    return DistailError(
+        f"No Ray cluster answers at {address} ({reason}). Check the address, or pass --cluster ray to start one here."
+    )

@@ -24,7 +24,7 @@ from typing import Any
 import yaml
 from pydantic import Field, field_validator
 
-from distail.config import Config, parse_config
+from distail.config import Config, merged, parse_config
 from distail.errors import DistailError
 from distail.recipe import parse_yaml, to_yaml
 
@@ -52,6 +52,8 @@ class Grid(Config):
     def _named(cls, value: Any) -> Any:
         """A list of methods is short for rows of that name; a row that says nothing is a method's."""
         if isinstance(value, list):
+            if len({str(name) for name in value}) < len(value):
+                raise ValueError("a row stands there twice: remove one, or give each a name of its own")
             value = {str(name): {} for name in value}
         if isinstance(value, dict):
             return {str(name): {} if row is None else row for name, row in value.items()}
@@ -107,11 +109,27 @@ def parse_grid(text: str, where: str) -> Grid:
     """
     try:
         values = parse_yaml(text)
+        twice = _twice(yaml.compose(text, yaml.SafeLoader))
     except yaml.YAMLError as error:
         raise DistailError(f"{where} is not valid YAML: {' '.join(str(error).split())}. Correct it.") from None
+    if twice is not None:
+        raise DistailError(f"{where}: '{twice}' stands there twice, and one would be lost. Remove or rename one.")
     if not isinstance(values, dict):
         raise DistailError(f"{where} holds no settings; it should have `base:` and `rows:`. Write them.")
     return parse_config(Grid, values, where)
+
+
+def _twice(node: yaml.Node | None) -> str | None:
+    """A key that a group holds twice, of which YAML would silently take the last; None where there is none."""
+    inside: list[yaml.Node] = []
+    if isinstance(node, yaml.MappingNode):
+        names = [str(key.value) for key, _ in node.value]
+        if repeated := [name for name in names if names.count(name) > 1]:
+            return repeated[0]
+        inside = [value for _, value in node.value]
+    if isinstance(node, yaml.SequenceNode):
+        inside = node.value
+    return next((found for one in inside if (found := _twice(one)) is not None), None)
 
 
 def combinations(vary: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
@@ -126,14 +144,12 @@ def combinations(vary: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """{'data': {'imbalance': 100}} for {'data.imbalance': 100}."""
+    """{'data': {'imbalance': 100}} for {'data.imbalance': 100}; later names change what earlier ones say."""
     found: dict[str, Any] = {}
     for name, value in values.items():
-        *groups, last = name.split(".")
-        place = found
-        for group in groups:
-            place = place.setdefault(group, {})
-        place[last] = value
+        for part in reversed(name.split(".")):
+            value = {part: value}
+        found = merged(found, value)
     return found
 
 

@@ -20,12 +20,14 @@ class Job:
         key: of its result.
         set_key: of the set that it scores; None for a baseline.
         source_hash: content hash of the data that it is named for.
+        test_hash: of the test images; None where they are set aside from the same data.
     """
 
     place: Place
     key: str
     set_key: str | None
     source_hash: str
+    test_hash: str | None
 
 
 @dataclass(frozen=True)
@@ -50,16 +52,20 @@ def plan(expansion: Expansion, keys: Keys) -> Plan:
     """Names all cells.
 
     Raises:
-        DistailError: a method, setting or network is unknown, or data cannot be read.
+        DistailError: a method, setting or network is unknown, or data cannot be read; with the row that has it.
     """
     names: list[str] = []
     jobs: dict[str, Job] = {}
     for place in expansion.places:
-        key = keys.of_cell(place.cell)
+        cell = place.cell
+        try:
+            key = keys.of_cell(cell)
+        except DistailError as error:
+            raise DistailError(f"row {place.row}: {error}") from None
         names.append(key)
         if key not in jobs:
-            set_key = keys.of_set(place.cell) if place.cell.kind == "set" else None
-            jobs[key] = Job(place, key, set_key, keys.of_source(place.cell))
+            set_key = keys.of_set(cell) if cell.kind == "set" else None
+            jobs[key] = Job(place, key, set_key, keys.of_source(cell), keys.of_test(cell))
     return Plan(expansion, tuple(names), tuple(jobs.values()))
 
 

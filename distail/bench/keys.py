@@ -63,7 +63,10 @@ class Keys:
             {
                 **self._common(cell),
                 **scored,
-                "baseline": {**baseline.model_dump(mode="json"), "settings": whole.model_dump(mode="json")},
+                "baseline": {
+                    **baseline.model_dump(mode="json", exclude={"train"}),
+                    "settings": whole.model_dump(mode="json"),
+                },
                 "train": whole.recipe_with(baseline.train).model_dump(mode="json"),
                 "baseline_sha256": source_hash(baseline.method),
             }
@@ -72,6 +75,10 @@ class Keys:
     def of_set(self, cell: Cell) -> str:
         """Names the set that a cell scores; the same for cells that differ in how they score it."""
         return _hash(self._set_identity(cell))
+
+    def of_test(self, cell: Cell) -> str | None:
+        """The content hash of the test images; None where they are set aside from the data that the cell reads."""
+        return self._test(cell.recipe.data, cell.recipe.test)
 
     def of_source(self, cell: Cell) -> str:
         """The content hash of the data that a cell reads, by which its result is named."""

@@ -128,13 +128,14 @@ class _Employee:
             raise DistailError(self._error)
         if code == 0:
             return False
-        if self._current is None or code is None or code > 0:
+        in_a_cell = self._current is not None and self._store.status(self._current.key) is None
+        if self._current is None or code is None or (code > 0 and not in_a_cell):
             raise DistailError(
-                f"A worker process ended with exit code {code} before it began a cell. Try --workers 1, which works in "
+                f"A worker process ended with exit code {code} outside of any cell. Use --workers 1, which works in "
                 "this process and shows why."
             )
-        if self._store.status(self._current.key) is None:
-            self._store.write(_killed(self._current, -code))
+        if in_a_cell:
+            self._store.write(_killed(self._current, code))
         return True
 
 
@@ -169,13 +170,14 @@ def run_worker(path: Path, jobs: Sequence[Job], seat: Seat, begun: Callable[[Job
         pass
 
 
-def _killed(job: Job, number: int) -> CellRun:
-    """The result of a cell whose process was ended."""
+def _killed(job: Job, code: int) -> CellRun:
+    """The result of a cell whose process was ended, or ended itself."""
+    by = f"exit code {code}" if code > 0 else f"signal {-code}"
     with suppress(ValueError):
-        number = signal.Signals(number)
+        by = signal.Signals(-code).name
     why = (
-        f"The process was ended by {getattr(number, 'name', f'signal {number}')}, most likely because memory ran out. "
-        "Run the cell again with --retry and fewer --workers, or with smaller batches."
+        f"The process was ended by {by}, most likely because memory ran out. Run the cell again with --retry and fewer "
+        "--workers, or with smaller batches."
     )
     result = replace(unscored(job.place, job.key, job.set_key), error=why)
     recipe = {"recipe": job.place.cell.recipe.model_dump(mode="json")}

@@ -70,6 +70,11 @@ class CellResult:
     error: str | None
     written: str
 
+    @property
+    def subject(self) -> str:
+        """What students that the cell is about learned from; others are references."""
+        return "distilled" if self.kind == "set" else self.method
+
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         return asdict(self)
@@ -165,7 +170,7 @@ def failure_of(error: BaseException) -> tuple[str, str]:
     return f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error))
 
 
-def described(place: Place) -> str:
+def described(place: Place | CellResult) -> str:
     """'lad, data.imbalance 100, images_per_class 10, seed 0'."""
     values = "".join(f", {name} {value}" for name, value in place.values.items())
     return f"{place.row}{values}, seed {place.seed}"

@@ -14,6 +14,7 @@ from distail.bench.pool import default_workers, work_here, work_in_processes
 from distail.bench.result import CellResult
 from distail.bench.sources import SourceHashes
 from distail.bench.store import Store
+from distail.claims import Claims
 from distail.config import merged
 from distail.errors import DistailError
 from distail.progress import Progress, SilentProgress
@@ -73,6 +74,7 @@ class OpenGrid:
         for _ in self._work(jobs, workers, cluster):
             if watch:
                 watch()
+        Claims(self.store.claims).clear()
         return self.results()
 
     def _work(self, jobs: Sequence[Job], workers: int | None, cluster: str | None) -> Iterator[None]:
@@ -87,7 +89,7 @@ class OpenGrid:
 
 
 def open_grid(
-    target: str | Path,
+    target: str | Path | Grid,
     *,
     out: str | Path | None = None,
     source: str | None = None,
@@ -96,21 +98,25 @@ def open_grid(
     """Opens a grid's file, or the folder that it was run in.
 
     Args:
-        target: a YAML file, or a folder that `distail bench` made.
-        out: where results go, if `target` is a file; bench/NAME when omitted.
+        target: a YAML file, a folder that `distail bench` made, or a grid that is in no file.
+        out: where results go, if `target` is no folder; bench/NAME when omitted, which needs a file.
         source: where the data are, if not where the grid says.
         progress: shows how far reading data has come, which happens where nothing is known of them yet.
 
     Raises:
         DistailError: neither; or a key, value, method or source of it is not known.
     """
-    path = Path(target)
-    if path.is_dir():
+    if isinstance(target, Grid):
+        if out is None:
+            raise DistailError("A grid that is in no file has no name. Give out=, a folder for the results.")
+        grid, text, store, where = target, grid_text(target), Store(out), "grid"
+        store.require_own()
+    elif (path := Path(target)).is_dir():
         if out is not None:
             raise DistailError(f"{path} is the folder of a grid, where its results are. Leave out --out.")
         store = Store(path)
-        text = store.require_grid()
-        grid, where = parse_grid(text, f"grid {store.grid}"), f"grid {store.grid}"
+        text, where = store.require_grid(), f"grid {store.grid}"
+        grid = parse_grid(text, where)
     else:
         grid, text = load_grid(path)
         store, where = Store(out or Path("bench") / path.stem), f"grid {path}"

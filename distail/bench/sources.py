@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,8 @@ class SourceHashes:
             known = {"stamp": stamp, "sha256": self._read_hash(split, source, data)}
             # Another process may have found out about other data meanwhile.
             self._known = {**self._read(), name: known}
-            write_json(self._file, {"format": _FORMAT, "sources": self._known})
+            with suppress(OSError):  # a folder that may only be read: next time they are read again
+                write_json(self._file, {"format": _FORMAT, "sources": self._known})
         self._seen[name] = known["sha256"]
         return self._seen[name]
 

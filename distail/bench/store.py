@@ -14,7 +14,9 @@ Any number of processes, on any number of machines that see the folder, may writ
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,13 @@ from distail.evaluation.result import Evaluation, parse_evaluation
 _BEYOND_RESULT = ("format", "recipe", "evaluation", "traceback", "environment")
 _DEPTH = 2
 """Leading digits of a key that name a folder, so that no folder holds a hundred thousand files."""
+
+_PAUSES = 20
+"""The index is not written again for this many times as long as writing it took."""
+
+_Stamp = tuple[int, int]
+"""Time and size of a file, by which it is known to be the one that was read."""
+_Found = dict[str, tuple[_Stamp, CellResult]]
 
 
 class Store:
@@ -41,6 +50,8 @@ class Store:
         self.experts = self.path / "experts"
         self.networks = self.path / "networks"
         self.claims = self.path / "claims"
+        self._known: _Found | None = None
+        self._out_of_date, self._index_again = False, 0.0
 
     def begin(self, text: str) -> None:
         """Makes the folder if need be, and keeps the text of the grid in it.
@@ -60,7 +71,8 @@ class Store:
         """
         if not self.path.exists():
             return
-        files = {file.name for file in self.path.iterdir()} if self.path.is_dir() else {""}
+        # What a killed process was writing has a name with a dot before it.
+        files = {file.name for file in self.path.iterdir() if file.name[0] != "."} if self.path.is_dir() else {""}
         if files and files.isdisjoint((self.grid.name, self.sources.name)):
             raise DistailError(f"{self.path} is there and holds no grid. Choose another --out; nothing was touched.")
 
@@ -104,21 +116,22 @@ class Store:
     def results(self) -> dict[str, CellResult]:
         """Every result by key: from the index, and from the files that changed since it was written.
 
-        A damaged file counts as no result. The index is written anew where it is out of date and the folder allows it.
+        A damaged file counts as no result. The index is written anew where it is out of date and the folder allows it,
+        but not so often that it would take much of the time of whoever asks again and again.
         """
-        known = self._indexed()
-        found: dict[str, tuple[int, CellResult]] = {}
-        changed = False
-        for key, time in self._files():
+        known = self._indexed() if self._known is None else self._known
+        found: _Found = {}
+        for key, stamp in self._files():
             entry = known.get(key)
-            if entry is None or entry[0] != time:
-                changed = True
+            if entry is None or entry[0] != stamp:
                 result = self._read(key)
                 if result is None:
                     continue
-                entry = (time, result)
+                entry = (stamp, result)
             found[key] = entry
-        if changed or found.keys() != known.keys():
+        self._out_of_date |= found != known
+        self._known = found
+        if self._out_of_date and time.monotonic() >= self._index_again:
             self._write_index(found)
         return {key: result for key, (_, result) in found.items()}
 
@@ -142,8 +155,8 @@ class Store:
             raise DistailError(f"{self.file(key)} is no result of a grid. Remove it; the cell runs again.")
         return values
 
-    def _files(self) -> Iterator[tuple[str, int]]:
-        """Key and time of every result file."""
+    def _files(self) -> Iterator[tuple[str, _Stamp]]:
+        """Key, time and size of every result file."""
         if not self.cells.is_dir():
             return
         with os.scandir(self.cells) as folders:
@@ -153,7 +166,9 @@ class Store:
                 with os.scandir(folder.path) as files:
                     for file in files:
                         if file.name.endswith(".json") and not file.name.startswith("."):
-                            yield file.name.removesuffix(".json"), file.stat().st_mtime_ns
+                            with suppress(FileNotFoundError):  # another process forgets it, to run it again
+                                facts = file.stat()
+                                yield file.name.removesuffix(".json"), (facts.st_mtime_ns, facts.st_size)
 
     def _read(self, key: str) -> CellResult | None:
         try:
@@ -162,19 +177,24 @@ class Store:
         except (DistailError, KeyError, TypeError):
             return None
 
-    def _indexed(self) -> dict[str, tuple[int, CellResult]]:
+    def _indexed(self) -> _Found:
         """What the index says; nothing where it is missing, damaged or of another format."""
         try:
             written = read_json(self.index)
             if written["format"] != FORMAT:
                 return {}
-            return {key: (time, CellResult.from_json(values)) for key, (time, values) in written["cells"].items()}
+            return {
+                key: ((int(moment), int(size)), CellResult.from_json(values))
+                for key, (moment, size, values) in written["cells"].items()
+            }
         except (DistailError, KeyError, TypeError, ValueError, AttributeError):
             return {}
 
-    def _write_index(self, found: dict[str, tuple[int, CellResult]]) -> None:
-        cells = {key: [time, result.to_json()] for key, (time, result) in found.items()}
-        try:
+    def _write_index(self, found: _Found) -> None:
+        begun = time.monotonic()
+        cells = {key: [*stamp, result.to_json()] for key, (stamp, result) in found.items()}
+        with suppress(OSError):  # a folder that may only be read, or a full disk: tables do without
             write_json(self.index, {"format": FORMAT, "cells": cells}, indent=None)
-        except OSError:  # a folder that may only be read, or a full disk: tables do without
-            return
+            self._out_of_date = False
+        now = time.monotonic()
+        self._index_again = now + _PAUSES * (now - begun)

@@ -14,6 +14,7 @@ from distail.bench.result import SCORES, CellResult
 from distail.catalog import built_in, recipe_names
 from distail.errors import DistailError, did_you_mean
 from distail.evaluation.metrics import Summary, summarise
+from distail.evaluation.recipe import EvaluationRecipe
 
 SMALLER_IS_BETTER = ("class_std", "ece")
 SHORT_NAMES = {IMBALANCE: "IF", IPC: "IPC", "evaluation.labels": "labels", "architecture": "network"}
@@ -151,8 +152,8 @@ def build_table(
         _row(name, labels, [found.get(number, []) for number in range(len(columns))], score, architecture)
         for (name, labels), found in by_place.items()
     ]
-    if score == "accuracy" and architecture == "convnet3":
-        rows += _published(grid, plan, columns, rows)
+    if score == "accuracy":
+        rows += _published(grid, plan, columns, rows, architecture)
     rows.sort(key=lambda row: (("hard", "static", "teacher").index(row.labels), row.published is not None))
     return Table(score, architecture, columns, tuple(_marked(rows, score)))
 
@@ -193,9 +194,7 @@ def _cell(places: Sequence[tuple[Place, CellResult | None]], score: str, archite
         student.scores[score]
         for result in results.values()
         for student in result.students
-        if student.architecture == architecture
-        and student.subject in ("distilled", result.method)
-        and score in student.scores
+        if student.architecture == architecture and student.subject == result.subject and score in student.scores
     ]
     return TableCell(
         summary=summarise(values) if values else None,
@@ -216,7 +215,11 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 
 def _published(
-    grid: Grid, plan: Plan, columns: Sequence[Mapping[str, Any]], measured: Sequence[TableRow]
+    grid: Grid,
+    plan: Plan,
+    columns: Sequence[Mapping[str, Any]],
+    measured: Sequence[TableRow],
+    architecture: str,
 ) -> list[TableRow]:
     """Rows of numbers that papers report for the grid's methods, where the catalog knows any.
 
@@ -228,7 +231,7 @@ def _published(
     methods = dict.fromkeys(place.cell.method for place in plan.expansion.places if place.cell.kind == "set")
     rows = []
     for method in methods:
-        found = [_published_cell(method, grid, column) for column in columns]
+        found = [_published_cell(method, grid, column, architecture) for column in columns]
         if any(cell for _, cell in found):
             source = "; ".join(dict.fromkeys(source for source, cell in found if cell))
             protocol = _catalog_protocol(method, grid)
@@ -238,11 +241,15 @@ def _published(
     return rows
 
 
-def _published_cell(method: str, grid: Grid, column: Mapping[str, Any]) -> tuple[str, TableCell | None]:
+def _published_cell(
+    method: str, grid: Grid, column: Mapping[str, Any], architecture: str
+) -> tuple[str, TableCell | None]:
     whole = _fixed(grid) | dict(column)
-    name = f"{method}-{grid.published}-if{whole.get(IMBALANCE) or 0:g}-ipc{whole.get(IPC)}"
+    name = f"{method}-{grid.published}-if{shown(whole[IMBALANCE])}-ipc{shown(whole[IPC])}"
     if name not in recipe_names() or (published := built_in(name).published) is None:
         return "", None
+    if architecture not in (built_in(name).recipe.evaluation or EvaluationRecipe()).architectures:
+        return "", None  # the printed number is of another network
     # Papers seldom say over how many students; 0 stands for that.
     return published.source, TableCell(Summary(0, published.accuracy / 100, (published.std or 0) / 100))
 
@@ -265,19 +272,18 @@ def _marked(rows: Sequence[TableRow], score: str) -> list[TableRow]:
     marked = [list(row.cells) for row in rows]
     for labels in dict.fromkeys(row.labels for row in rows):
         for column in range(len(marked[0]) if marked else 0):
-            ranked = sorted(
-                (
-                    (cell.summary.mean, number)
-                    for number, row in enumerate(rows)
-                    if row.labels == labels and not row.published and (cell := row.cells[column]) and cell.summary
-                ),
-                reverse=score not in SMALLER_IS_BETTER,
-            )
+            means = {
+                number: cell.summary.mean
+                for number, row in enumerate(rows)
+                if row.labels == labels and not row.published and (cell := row.cells[column]) and cell.summary
+            }
+            ranked = sorted(set(means.values()), reverse=score not in SMALLER_IS_BETTER)
             marks: tuple[Mark, ...] = ("best", "second")
-            for mark, (_, number) in zip(marks, ranked, strict=False):
-                cell = marked[number][column]
-                if cell and len(ranked) > 1:
-                    marked[number][column] = replace(cell, mark=mark)
+            for mark, mean in zip(marks, ranked, strict=False):
+                for number in (number for number in means if means[number] == mean and len(means) > 1):
+                    cell = marked[number][column]
+                    if cell:
+                        marked[number][column] = replace(cell, mark=mark)
     return [replace(row, cells=tuple(cells)) for row, cells in zip(rows, marked, strict=True)]
 
 

@@ -202,10 +202,8 @@ def watching(grid: OpenGrid, *, quiet: bool, terminal: bool, say: Callable[[str]
 
 def finished_line(result: CellResult) -> str:
     """What to say of a cell that has just finished, on one line."""
-    place = f"{result.row}, {_values(result.values)}, seed {result.seed}"
+    place = described(result)
     if result.status == "failed":
         return f"failed: {one_line(place)}: {one_line(result.error or '')}"
-    scores = [
-        student.scores["accuracy"] for student in result.students if student.subject in ("distilled", result.method)
-    ]
+    scores = [student.scores["accuracy"] for student in result.students if student.subject == result.subject]
     return f"done: {one_line(place)}: {fmean(scores):.1%} ({result.labels}), {format_seconds(result.seconds)}"

@@ -14,7 +14,7 @@ from distail.bench.jobs import Job
 from distail.bench.result import described
 from distail.bench.store import Store
 from distail.bench.workshop import Workshop
-from distail.claims import FOLDER, Claim, Claimed, Claims
+from distail.claims import Claim, Claimed, Claims
 from distail.errors import DistailError
 from distail.progress import Advance, Progress, format_seconds
 
@@ -35,7 +35,6 @@ class Worker:
     def __init__(self, store: Store, jobs: Sequence[Job], begun: Callable[[Job], None] = lambda job: None) -> None:
         self._store, self._jobs, self._begun = store, jobs, begun
         self._claims = Claims(store.claims, wait=False)
-        self._shared = (self._claims, Claims(store.experts / FOLDER))
         self._workshop = Workshop(store, self._claims)
         self._blocked: dict[str, Claimed] = {}
 
@@ -68,7 +67,7 @@ class Worker:
     def _attempt(self, job: Job) -> bool:
         """Does a job; False where another worker has it, or what it needs."""
         busy = self._blocked.get(job.key)
-        if busy and any(claims.holder(busy.name) for claims in self._shared):
+        if busy and Claims(busy.folder).holder(busy.name):
             return False
         try:
             with self._claims.hold(job.key, described(job.place)) as claim:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import platform
+import shutil
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from distail import pipeline, scoring
-from distail.artifact import read_json, write_json
+from distail.artifact import read_json, write_json, write_text
 from distail.bench.jobs import Job
 from distail.bench.result import CellRun, failure_of, student_lines, unscored
 from distail.bench.store import Store
-from distail.claims import Claims
+from distail.claims import Claimed, Claims
 from distail.data.image_set import ImageSet
 from distail.distilled import DistilledSet, load_distilled
 from distail.errors import DistailError
@@ -23,13 +26,21 @@ from distail.experts.bank import ExpertBank
 from distail.full_data import run_baseline
 from distail.progress import Progress
 from distail.provenance import environment
-from distail.recipe import DataRecipe
+from distail.recipe import DataRecipe, Recipe, load_recipe
+from distail.recipe_changes import changed_settings
 from distail.run_folder import RunFolder
 from distail.runtime import resolve_runtime
 from distail.training_images import TrainingImages, load_training_images
 
 _KEPT_IN_MEMORY = 2
 """Training and test splits kept for the next cell, which mostly has the same."""
+
+_FOLDER_ERRORS = {
+    getattr(errno, name)
+    for name in ("EACCES", "EDQUOT", "EFBIG", "EIO", "ENOSPC", "EPERM", "EROFS", "ESTALE")
+    if hasattr(errno, name)
+}
+_SOURCE = "data.source"
 
 T = TypeVar("T")
 
@@ -64,7 +75,11 @@ class Workshop:
             else:
                 distilled = self._set(job, job.set_key, progress)
                 evaluation = self._score(job, job.set_key, distilled, progress)
-        except (DistailError, RuntimeError, MemoryError, ValueError, ArithmeticError, LookupError, TypeError) as caught:
+        except Claimed:
+            raise
+        except Exception as caught:  # whatever a method from outside may raise, the other cells go on
+            if self._is_about_the_folder(caught):
+                raise
             error, trace = failure_of(caught)
         facts = environment(runtime) if distilled is None else distilled.provenance
         result = replace(
@@ -94,18 +109,23 @@ class Workshop:
             return load_distilled(folder)
         if failure.exists():
             raise DistailError(str(read_json(failure)["error"]))
+        recipe = job.place.cell.recipe
         with self._claims.hold(f"set-{key}"):
+            _take_up(RunFolder(folder), recipe)
             try:
                 return pipeline.distill(
-                    job.place.cell.recipe,
+                    recipe,
                     out=folder,
                     resume=True,
                     training=self._training(job, progress),
                     experts=ExpertBank(self._store.experts, wait=False),
                     progress=progress,
                 )
-            except (DistailError, RuntimeError, MemoryError) as error:
-                write_json(failure, {"error": failure_of(error)[0]})
+            except Claimed:
+                raise
+            except Exception as error:
+                if not self._is_about_the_folder(error):
+                    write_json(failure, {"error": failure_of(error)[0]})
                 raise
 
     def _score(self, job: Job, key: str, distilled: DistilledSet, progress: Progress) -> Evaluation:
@@ -138,11 +158,7 @@ class Workshop:
     def _training(self, job: Job, progress: Progress) -> TrainingImages:
         data = job.place.cell.recipe.data
         training = self._remembered(("train", _named(data)), lambda: load_training_images(data, progress))
-        if training.source_hash != job.source_hash:
-            raise DistailError(
-                f"{data.source} has changed since the grid was started. Start it again; cells are then named for the "
-                "new images."
-            )
+        _require_unchanged(data.source, training.source_hash, job.source_hash)
         return training
 
     def _test(self, job: Job, progress: Progress) -> ImageSet:
@@ -154,7 +170,16 @@ class Workshop:
 
         # The long tail has no part in which images are for testing.
         data = recipe.data.model_copy(update={"imbalance": None})
-        return self._remembered(("test", recipe.test, _named(data)), read)
+        test = self._remembered(("test", recipe.test, _named(data)), read)
+        if job.test_hash is not None:
+            _require_unchanged(recipe.test or data.source, test.content_hash, job.test_hash)
+        return test
+
+    def _is_about_the_folder(self, error: Exception) -> bool:
+        """Whether the disk is full or may not be written to, for which no cell can help."""
+        if not isinstance(error, OSError) or error.errno not in _FOLDER_ERRORS:
+            return False
+        return error.filename is None or Path(error.filename).absolute().is_relative_to(self._store.path.absolute())
 
     def _remembered(self, key: Hashable, read: Callable[[], T]) -> T:
         if key not in self._splits:
@@ -167,3 +192,28 @@ class Workshop:
 
 def _named(data: DataRecipe) -> str:
     return data.model_dump_json()
+
+
+def _require_unchanged(source: str, there: str | None, expected: str) -> None:
+    if there != expected:
+        raise DistailError(
+            f"{source} has changed since the grid was started. Start it again; cells are then named for the new "
+            "images, and finished ones of the old stay."
+        )
+
+
+def _take_up(folder: RunFolder, recipe: Recipe) -> None:
+    """Makes a set that a killed process began one that this process can go on with: the key says that it is the same.
+
+    Data that have moved are what they were. What was begun on other hardware, or was killed before it could say what
+    it was, begins anew, so that no set is made half here and half there.
+    """
+    if folder.is_complete or not folder.path.exists():
+        return
+    changed = (
+        changed_settings(load_recipe(folder.recipe), pipeline.resolved(recipe)) if folder.recipe.exists() else None
+    )
+    if changed is None or changed.keys() - {_SOURCE}:
+        shutil.rmtree(folder.path)
+    elif changed:
+        write_text(folder.recipe, pipeline.resolved(recipe).to_yaml())

@@ -32,11 +32,12 @@ class Claimed(Exception):  # noqa: N818  nothing went wrong: there is other work
     Attributes:
         name: of the claim.
         holder: who holds it.
+        folder: where the claim is.
     """
 
-    def __init__(self, name: str, holder: Holder) -> None:
+    def __init__(self, name: str, holder: Holder, folder: Path) -> None:
         super().__init__(f"{name} is being worked on by {holder}")
-        self.name, self.holder = name, holder
+        self.name, self.holder, self.folder = name, holder, folder
 
 
 class Claim:
@@ -151,6 +152,14 @@ class Claims:
         now = self._now() if found else 0.0
         return {name: one.holder for name, one in found.items() if one is not None and not one.is_stale(now)}
 
+    def clear(self) -> None:
+        """Removes what processes left behind that are gone; claims of those at work stay."""
+        now = self._now()
+        for path in self.folder.glob(f"*{_ENDING}"):
+            if (written := read(path)) is not None and written.is_stale(now):
+                remove(path, written.token)
+        self._sweep()
+
     def _taken(self, name: str, note: str, progress: Progress) -> Claim:
         told, pause = False, _FIRST_POLL_S
         while True:
@@ -163,7 +172,7 @@ class Claims:
             if holder is None:
                 continue
             if not self.wait:
-                raise Claimed(name, holder)
+                raise Claimed(name, holder, self.folder)
             if not told:
                 told, at_it = True, format_seconds(time.time() - holder.since)
                 progress.say(f"{note or name}: waiting for {holder}, which has been at it for {at_it}.")

@@ -342,3 +342,21 @@ def test_processes_are_told_from_those_that_ended():
         assert not is_running(process.pid, begun), "dead, and not waited for yet"
     assert not is_running(process.pid, begun)
     assert is_running(1, start_of(1))
+
+
+def test_what_dead_processes_left_can_be_cleared_away(tmp_path):
+    with started(HOLDING, tmp_path) as process:
+        process.kill()
+        process.wait()
+        with Claims(tmp_path).hold("alive"), held_elsewhere(tmp_path / "far"):
+            for folder in (tmp_path, tmp_path / "far", tmp_path / "nowhere"):
+                Claims(folder).clear()
+            assert [path.name for path in tmp_path.glob("*.json")] == ["alive.json"]
+            assert [path.name for path in (tmp_path / "far").iterdir()] == ["work.json"]
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_who_finds_something_claimed_knows_where(tmp_path):
+    with Claims(tmp_path).hold("work"), pytest.raises(Claimed) as refusal, Claims(tmp_path, wait=False).hold("work"):
+        pass
+    assert refusal.value.folder == tmp_path

@@ -1,0 +1,122 @@
+"""What is said of a grid while it runs."""
+
+import io
+import time
+
+import pytest
+from rich.console import Console
+
+from distail.bench.store import Store
+from distail.bench.view import LineWatch, finished_line, headline, lines, look, picture, watching
+from distail.claims import Claims
+from tests.bench.grids import IF, IPC, grid_of, opened, plan_of, result_of, run_of, students
+
+GRID = grid_of({"random": {}, "dm": {}, "lad": {"recipe": "lad-cifar10lt"}}, vary={IF: [100], IPC: [10, 999]}, seeds=2)
+PLAN = plan_of(GRID)
+
+
+def test_a_grid_at_a_moment(tmp_path):
+    store, (first, second, third, *_) = Store(tmp_path), PLAN.jobs
+    known = {
+        first.key: result_of(first.place, first.key, students([0.5]), seconds=10.0),
+        second.key: result_of(second.place, second.key),
+    }
+    claims = Claims(store.claims)
+    with claims.hold(third.key, "begun") as claim, claims.hold("set-abc"), claims.hold(first.key):
+        claim._noted = -1e9
+        claim.note("distilling: 3/20, 8 s left")
+        status = look(store, PLAN, known)
+        told = lines(status)
+    assert (status.total, status.done, status.failed) == (10, 1, 1)
+    assert not status.is_finished
+    (running,) = status.running  # sets are no cells, and a cell with a result is not under way
+    assert running.cell == "lad, data.imbalance 100, images_per_class 10, seed 0"
+    assert running.holder.note == "distilling: 3/20, 8 s left"
+    assert told[0] == "1 of 10 cells are done, 1 failed, 1 run, 7 wait; about 1 min 20 s left."
+    assert "  lad, data.imbalance 100, images_per_class 10, seed 0: distilling: 3/20, 8 s left (0 s on" in told[1]
+    assert told[2] == "  failed: dm, data.imbalance 100, images_per_class 10, seed 0: It did not work. Make it smaller."
+    assert told[3] == (
+        "  left out: lad data.imbalance 100, images_per_class 999: there is no recipe lad-cifar10lt-if100-ipc999"
+    )
+    facts = status.to_json()
+    assert (facts["cells"], facts["left"], len(facts["running"]), len(facts["errors"])) == (10, 8, 1, 1)
+
+
+def test_time_left_goes_by_the_rows_and_is_shared_by_who_works(tmp_path):
+    store = Store(tmp_path)
+    assert look(store, PLAN, {}).seconds_left is None
+    assert headline(look(store, PLAN, {})) == "0 of 10 cells are done, 0 run, 10 wait."
+    by_row = {"random": 1.0, "dm": 100.0}
+    known = {
+        job.key: result_of(job.place, job.key, students([0.5]), seconds=by_row[job.place.row]) for job in PLAN.jobs[:2]
+    }
+    # Three of each row are left, and two of a row of which nothing is known: the average of all stands for them.
+    expected = 3 * 1.0 + 3 * 100.0 + 2 * 50.5
+    assert look(store, PLAN, known).seconds_left == pytest.approx(expected)
+    claims = Claims(store.claims)
+    with claims.hold(PLAN.jobs[3].key), claims.hold(PLAN.jobs[4].key):
+        assert look(store, PLAN, known).seconds_left == pytest.approx(expected / 2)
+
+
+def test_a_finished_grid(tmp_path):
+    known = {job.key: result_of(job.place, job.key, students([0.5]), seconds=1.0) for job in PLAN.jobs}
+    status = look(Store(tmp_path), PLAN, known)
+    assert status.is_finished
+    assert lines(status)[0] == "10 of 10 cells are done."
+
+
+def test_lines_are_one_line_each_whatever_a_row_is_called(tmp_path):
+    plan = plan_of(grid_of({"a\nb": {"method": "dm"}}))
+    (job,) = plan.jobs
+    failed = result_of(job.place, job.key, error="first\nsecond")
+    assert "\n" not in "".join(lines(look(Store(tmp_path), plan, {job.key: failed})))
+    assert "\n" not in finished_line(failed)
+
+
+def test_what_is_said_of_a_finished_cell():
+    job = PLAN.jobs[0]
+    lines_ = (*students([0.5, 0.75]), *students([0.1], "random"))
+    assert finished_line(result_of(job.place, job.key, lines_, seconds=61.0)) == (
+        "done: random, data.imbalance 100, images_per_class 10, seed 0: 62.5% (hard), 1 min 01 s"
+    )
+    assert finished_line(result_of(job.place, job.key)).startswith("failed: random, ")
+
+
+def test_lines_are_said_once_for_each_cell_whoever_did_it(source, tmp_path):
+    grid = opened(source, tmp_path / "grid", ["random", "dm"])
+    first, second = grid.plan.jobs
+    grid.store.write(run_of(result_of(first.place, first.key, students([0.5]))))
+    said: list[str] = []
+    watch = LineWatch(grid, said.append)
+    watch()
+    assert said == []
+    Store(grid.store.path).write(run_of(result_of(second.place, second.key, students([0.25]))))
+    watch()
+    watch()
+    assert said == ["done: dm, seed 0: 25.0% (hard), 0 s", "2 of 2 cells are done."]
+
+
+def test_the_picture_shows_the_table_as_it_fills(source, tmp_path):
+    grid = opened(source, tmp_path / "grid", ["random", "dm"])
+    first = grid.plan.jobs[0]
+    grid.store.write(run_of(result_of(first.place, first.key, students([0.5]))))
+    out = io.StringIO()
+    Console(file=out, width=100).print(picture(grid))
+    shown = " ".join(out.getvalue().split())
+    assert "50.0" in shown
+    assert "…" in shown
+    assert "1 of 2 cells are done, 0 run, 1 wait" in shown
+
+
+def test_who_is_told(source, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes what is captured for a terminal
+    grid = opened(source, tmp_path / "grid", ["random"])
+    with watching(grid, quiet=True, terminal=True, say=print) as watch:
+        assert watch is None
+    with watching(grid, quiet=False, terminal=False, say=print) as watch:
+        assert isinstance(watch, LineWatch)
+    assert capsys.readouterr() == ("", "")
+    with watching(grid, quiet=False, terminal=True, say=print) as watch:
+        assert watch is None  # the picture draws itself
+        time.sleep(0.1)
+    assert "0 of 1 cells are done" in capsys.readouterr().err
