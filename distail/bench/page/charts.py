@@ -202,7 +202,7 @@ def _panel(
     return Panel(
         title="" if title == "all" else title,
         across=short + (", logarithmic" if logarithmic else ""),
-        description=f"{len(points)} {'row' if len(points) == 1 else 'rows'} over {short} {', '.join(map(shown, values))}"
+        description=f"{_rows(len(points))} over {short} {', '.join(map(shown, values))}"
         + (f"; at {shown(values[-1])} {one_line(winner)} is best with {100 * last[winner]:.1f} %." if winner else "."),
         best="",
         series=tuple(series),
@@ -211,6 +211,10 @@ def _panel(
         head=("row", *(f"{short} {shown(value)}" for value in values)),
         rows=tuple((name, *(percent(dict(found).get(value)) for value in values)) for name, found in points.items()),
     )
+
+
+def _rows(count: int) -> str:
+    return f"{count} {'row' if count == 1 else 'rows'}"
 
 
 def _against_time(facts: GridFacts, rows: Sequence[TableRow], styles: Mapping[str, int]) -> Kind:
