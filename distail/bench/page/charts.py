@@ -24,7 +24,7 @@ MAX_PANELS = 12
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 14, 12, 30
 _LOG_FROM = 4
 """Ratio of the largest to the smallest value from which an axis is logarithmic."""
-_TIMES = {
+_TIMES: dict[float, str] = {
     **{0.1: "0.1 s", 1: "1 s", 10: "10 s", 60: "1 min", 600: "10 min"},
     **{3600: "1 h", 36_000: "10 h", 360_000: "100 h", 3_600_000: "1,000 h"},
 }

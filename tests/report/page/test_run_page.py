@@ -5,7 +5,6 @@ import hashlib
 import re
 import shutil
 from dataclasses import replace
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,28 +19,8 @@ from distail.report.page.run_page import MAX_BYTES, run_page
 from distail.reporting import write_report
 from distail.run_folder import RunFolder
 from tests.cli.calling import contents
+from tests.report.page.reader import Reader
 from tests.report.page.runs import evaluation, make_run, score_run
-
-
-class Reader(HTMLParser):
-    """Every tag with its attributes, and all text outside of style and script."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.feed(page)
-        self.text = " ".join(" ".join(self.words).split())
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        if self.tags and self.tags[-1][0] not in ("style", "script"):
-            self.words.append(data)
-
-    def of(self, tag: str) -> list[dict[str, str | None]]:
-        return [found for name, found in self.tags if name == tag]
 
 
 def page_of(folder: Path) -> Reader:
