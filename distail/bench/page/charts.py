@@ -10,6 +10,7 @@ from typing import Any
 from distail.bench.page.costs import Priced, priced_rows
 from distail.bench.page.grid_facts import GridFacts
 from distail.bench.table import SHORT_NAMES, Table, TableRow, shown
+from distail.evaluation.metrics import Summary
 from distail.progress import format_seconds
 from distail.report.names import one_line
 from distail.report.page.charts import HEIGHT, WIDTH, Tick, even_ticks
@@ -197,13 +198,10 @@ def _panel(
         ]  # fmt: skip
         path = "M" + "L".join(f"{mark.x:.1f} {mark.y:.1f}" for mark in marks)
         series.append(Series(name, styles[name], path, tuple(marks)))
-    last = {name: found[-1][1].mean for name, found in points.items() if found[-1][0] == values[-1]}
-    winner = max(last, key=lambda name: last[name]) if len(last) > 1 else ""
     return Panel(
         title="" if title == "all" else title,
         across=short + (", logarithmic" if logarithmic else ""),
-        description=f"{_rows(len(points))} over {short} {', '.join(map(shown, values))}"
-        + (f"; at {shown(values[-1])} {one_line(winner)} is best with {100 * last[winner]:.1f} %." if winner else "."),
+        description=f"{_rows(len(points))}; {_ends(points, short, values)}.",
         best="",
         series=tuple(series),
         x=tuple(Tick(across(value), shown(value)) for value in values),
@@ -211,6 +209,18 @@ def _panel(
         head=("row", *(f"{short} {shown(value)}" for value in values)),
         rows=tuple((name, *(percent(dict(found).get(value)) for value in values)) for name, found in points.items()),
     )
+
+
+def _ends(points: Mapping[str, Sequence[tuple[float, Summary]]], short: str, values: Sequence[float]) -> str:
+    """'IPC 10: dm is best with 46.6 %, ...' at both ends."""
+    told = []
+    for value in (values[0], values[-1]):
+        there = {name: one.mean for name, found in points.items() for where, one in found if where == value}
+        if there:
+            best = max(there, key=lambda name: there[name])
+            leads = "is best" if len(there) > 1 else "alone"
+            told.append(f"at {short} {shown(value)} {one_line(best)} {leads} with {100 * there[best]:.1f} %")
+    return ", ".join(told)
 
 
 def _rows(count: int) -> str:
