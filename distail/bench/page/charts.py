@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from distail.bench.page.costs import Priced, priced_rows
 from distail.bench.page.grid_facts import GridFacts
+from distail.bench.page.scales import LEFT, RIGHT, Scale, times, upright
 from distail.bench.table import SHORT_NAMES, Table, TableRow, shown
 from distail.evaluation.metrics import Summary
 from distail.progress import format_seconds
 from distail.report.names import one_line
-from distail.report.page.charts import HEIGHT, WIDTH, Tick, even_ticks
+from distail.report.page.charts import WIDTH, Tick
 from distail.report.page.html import percent
 
 STYLES = 8
@@ -22,14 +22,10 @@ STYLES = 8
 MAX_PANELS = 12
 """Charts of one kind; what the others would show stands in the table."""
 
-_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 14, 12, 30
+_ASIDE = 2.0
+"""Between the points of two rows at the same value."""
 _LOG_FROM = 4
 """Ratio of the largest to the smallest value from which an axis is logarithmic."""
-_TIMES: dict[float, str] = {
-    **{0.1: "0.1 s", 1: "1 s", 10: "10 s", 60: "1 min", 600: "10 min"},
-    **{3600: "1 h", 36_000: "10 h", 360_000: "100 h", 3_600_000: "1,000 h"},
-}
-"""Seconds at which an axis of time may be marked, in words."""
 
 
 @dataclass(frozen=True)
@@ -186,13 +182,14 @@ def _panel(
     if not any(len(found) > 1 for found in points.values()):
         return None
     logarithmic = min(values) > 0 and max(values) / min(values) >= _LOG_FROM
-    across = _Scale(min(values), max(values), _LEFT + 14, WIDTH - _RIGHT - 14, logarithmic=logarithmic)
-    up, ticks = _upright([(one.mean - one.std, one.mean + one.std) for found in points.values() for _, one in found])
+    across = Scale(min(values), max(values), LEFT + 14, WIDTH - RIGHT - 14, logarithmic=logarithmic)
+    up, ticks = upright([(one.mean - one.std, one.mean + one.std) for found in points.values() for _, one in found])
     short = SHORT_NAMES.get(axis, axis)
     series = []
-    for name, found in points.items():
+    for number, (name, found) in enumerate(points.items()):
+        aside = _ASIDE * (number - (len(points) - 1) / 2)  # so that error bars do not hide each other
         marks = [
-            Mark(across(value), up(one.mean), up(one.mean + one.std), up(one.mean - one.std),
+            Mark(across(value) + aside, up(one.mean), up(one.mean + one.std), up(one.mean - one.std),
                  f"{one_line(name)}, {short} {shown(value)}: {percent(one)}, n = {one.n}")
             for value, one in found
         ]  # fmt: skip
@@ -201,7 +198,7 @@ def _panel(
     return Panel(
         title="" if title == "all" else title,
         across=short + (", logarithmic" if logarithmic else ""),
-        description=f"{_rows(len(points))}; {_ends(points, short, values)}.",
+        description=f"{rows_text(len(points))}; {_ends(points, short, values)}.",
         best="",
         series=tuple(series),
         x=tuple(Tick(across(value), shown(value)) for value in values),
@@ -223,7 +220,8 @@ def _ends(points: Mapping[str, Sequence[tuple[float, Summary]]], short: str, val
     return ", ".join(told)
 
 
-def _rows(count: int) -> str:
+def rows_text(count: int) -> str:
+    """'1 row', '2 rows'."""
     return f"{count} {'row' if count == 1 else 'rows'}"
 
 
@@ -238,9 +236,9 @@ def _against_time(facts: GridFacts, rows: Sequence[TableRow], styles: Mapping[st
 
 def _time_panel(table: Table, column: int, priced: Sequence[Priced], styles: Mapping[str, int]) -> Panel:
     least, most = min(one.seconds for one in priced) / 1.5, max(one.seconds for one in priced) * 1.5
-    across = _Scale(least, most, _LEFT, WIDTH - _RIGHT, logarithmic=True)
+    across = Scale(least, most, LEFT, WIDTH - RIGHT, logarithmic=True)
     spread = [(one.score.mean - one.score.std, one.score.mean + one.score.std) for one in priced]
-    up, ticks = _upright(spread)
+    up, ticks = upright(spread)
     series = []
     for one in priced:
         words = f"{one_line(one.row)}, {format_seconds(one.seconds)}: {percent(one.score)}, n = {one.score.n}"
@@ -259,9 +257,9 @@ def _time_panel(table: Table, column: int, priced: Sequence[Priced], styles: Map
         title="" if title == "all" else title,
         across="time to a trained network, logarithmic",
         description=f"The best for a budget: {'; '.join(told)}.",
-        best=f"{path}H{WIDTH - _RIGHT}",
+        best=f"{path}H{WIDTH - RIGHT}",
         series=tuple(series),
-        x=tuple(Tick(across(value), words) for value, words in _times(least, most).items()),
+        x=tuple(Tick(across(value), words) for value, words in times(least, most).items()),
         y=ticks,
         head=("row", "time", "accuracy", "best for its budget"),
         rows=tuple(
@@ -269,29 +267,3 @@ def _time_panel(table: Table, column: int, priced: Sequence[Priced], styles: Map
             for one in sorted(priced, key=lambda one: one.seconds)
         ),
     )
-
-
-def _times(least: float, most: float) -> dict[float, str]:
-    """Marks of an axis of time; its ends where round times are too few."""
-    found = {value: words for value, words in _TIMES.items() if least <= value <= most}
-    return found if len(found) > 1 else {value: format_seconds(value) for value in (1.5 * least, most / 1.5)}
-
-
-class _Scale:
-    """From values to places on an axis."""
-
-    def __init__(self, low: float, high: float, first: float, last: float, *, logarithmic: bool) -> None:
-        self._of = math.log10 if logarithmic else float
-        self._low, self._room = self._of(low), (self._of(high) - self._of(low)) or 1.0
-        self._first, self._length = first, last - first
-
-    def __call__(self, value: float) -> float:
-        return self._first + self._length * (self._of(value) - self._low) / self._room
-
-
-def _upright(spans: Sequence[tuple[float, float]]) -> tuple[_Scale, tuple[Tick, ...]]:
-    """The axis of accuracies, which are fractions of one."""
-    low, high = min(low for low, _ in spans), max(high for _, high in spans)
-    values = even_ticks(100 * low, 100 * high)
-    up = _Scale(values[0] / 100, values[-1] / 100, HEIGHT - _BOTTOM, _TOP, logarithmic=False)
-    return up, tuple(Tick(up(value / 100), f"{value:g}") for value in values)

@@ -11,7 +11,7 @@ from rich.console import RenderableType
 
 from distail.bench import formats
 from distail.bench.page.cells import SpotView, spot_view
-from distail.bench.page.charts import STYLES, grid_charts
+from distail.bench.page.charts import STYLES, grid_charts, rows_text
 from distail.bench.page.grid_facts import GridFacts, Spot
 from distail.bench.table import SHORT_NAMES, SMALLER_IS_BETTER, Table, TableCell, TableRow, shown
 from distail.bench.view import headline, lines
@@ -23,7 +23,7 @@ from distail.report.page.charts import HEIGHT, WIDTH
 from distail.report.page.html import data_size, render
 from distail.report.page.run_page import MAX_BYTES, OPEN_CLASSES
 
-OPEN_PANELS = 4
+OPEN_PANELS = 3
 """Charts of a kind that are shown at once; the others are folded away."""
 
 MAX_LINES = 100
@@ -199,12 +199,15 @@ def _cards(facts: GridFacts) -> Iterator[tuple[str, str, str]]:
     table, status = facts.table, facts.status
     for labels in dict.fromkeys(row.labels for row in table.rows if row.published is None):
         rows = [row for row in table.rows if row.labels == labels and row.published is None]
+        rows = [row for row in rows if _makes_sets(facts, row)] or rows
         for column, values in enumerate(table.columns):
             known = [(cell.summary, row) for row in rows if (cell := row.cells[column]) and cell.summary]
             if known:
                 summary, row = max(known, key=lambda one: one[0].mean)
-                what = "best" if len(known) > 1 else "only row"
-                beside = f"{one_line(row.name)}; {table.column_title(values)}; n = {summary.n}, {len(known)} rows"
+                what = "best set" if _makes_sets(facts, row) else "best"
+                beside = (
+                    f"{one_line(row.name)}; {table.column_title(values)}; n = {summary.n}; of {rows_text(len(known))}"
+                )
                 yield f"{what}, {labels} labels", f"{formats.figure(TableCell(summary))} %", beside
                 break
     yield (
@@ -213,6 +216,12 @@ def _cards(facts: GridFacts) -> Iterator[tuple[str, str, str]]:
         f"done{f', {status.failed:,} failed' if status.failed else ''}",
     )
     yield "work", format_seconds(facts.seconds), "wall time of all finished cells, added up"
+
+
+def _makes_sets(facts: GridFacts, row: TableRow) -> bool:
+    """Whether a row distils; baselines learn from all images."""
+    spots = (facts.spots.get((row.name, column)) for column in range(len(row.cells)))
+    return any(place.cell.kind == "set" for spot in spots if spot for place, _ in spot.places)
 
 
 def _table(facts: GridFacts, number: int, table: Table, links: dict[tuple[str, str], str]) -> TableView:
