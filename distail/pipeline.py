@@ -78,8 +78,7 @@ def distill(
     bank = _opened(experts, folder)
     problem = pose(recipe, training, progress=progress, checkpoint=checkpoint, experts=bank)
     if folder:
-        snapshots = _snapshots_in(folder, recipe, training, problem)
-        problem = problem.logging_to(MetricsLog(folder.metrics), snapshots, _start_in(folder, problem))
+        problem = _written_to(folder, recipe, training, problem)
     require_memory(problem, method)
     if folder:
         # Bad data or too large a request should not leave a half-made folder behind, so it is claimed only now.
@@ -179,6 +178,12 @@ def pose(
         checkpoint=checkpoint or NoCheckpoint(),
         experts=experts,
     )
+
+
+def _written_to(folder: RunFolder, recipe: Recipe, training: TrainingImages, problem: Problem) -> Problem:
+    """The problem, with all that its method tells on the way going into the run folder."""
+    snapshots = _snapshots_in(folder, recipe, training, problem)
+    return problem.logging_to(MetricsLog(folder.metrics), snapshots, _start_in(folder, problem))
 
 
 def _snapshots_in(
