@@ -111,6 +111,14 @@ def test_all_text_can_be_told_from_its_ground(show, files, scheme):
     assert found[0][0] >= 4.5, found[:5]
 
 
+def test_paper_has_the_heads_of_the_table_and_no_controls(show, files):
+    page = show(files["small"], 720)
+    page.emulate_media(media="print")
+    assert page.locator("section.view:visible thead button:visible").count() == 9
+    assert page.locator("select:visible, input:visible").count() == 0
+    assert page.evaluate("document.querySelector('table.grid').getBoundingClientRect().right") <= 720
+
+
 def test_charts_can_be_heard(show, files):
     page = show(files["small"])
     charts = page.locator("svg[role=img]")
