@@ -98,7 +98,7 @@ def test_a_figure_opens_its_cell(show, files):
     assert page.evaluate("document.activeElement.tagName") == "SUMMARY"
     page.go_back()
     page.get_by_role("link", name="failed").first.click()
-    assert page.get_by_text("It did not work.").first.is_visible()
+    cell.get_by_text("It did not work.").wait_for()
     assert page.locator("details.cell:visible").count() == 1
 
 
