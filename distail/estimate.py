@@ -62,7 +62,9 @@ def require_memory(problem: Problem, method: Method) -> None:
 
 
 def _machine(problem: Problem) -> Machine:
-    return Machine(torch.get_num_threads(), available_memory_bytes(problem.runtime.device))
+    runtime = problem.runtime
+    sharing = runtime.peers.size if runtime.device == "cpu" else 1
+    return Machine(torch.get_num_threads(), available_memory_bytes(runtime.device) // sharing)
 
 
 def _fitting_batch(problem: Problem, method: Method, machine: Machine) -> str | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from distail.experts.bank import ExpertBank
 from distail.methods._registry import build_method
 from distail.models.architecture import check_architecture
 from distail.models.saved import save_network
+from distail.peers import ALONE, Peers
 from distail.problem import Problem, Synthetic
 from distail.progress import Progress, SilentProgress
 from distail.provenance import environment, indices_hash
@@ -45,6 +47,7 @@ def distill(
     training: TrainingImages | None = None,
     experts: ExpertBank | str | Path | None = None,
     progress: Progress | None = None,
+    peers: Peers = ALONE,
 ) -> DistilledSet:
     """Makes a distilled set by a recipe, in a run folder if `out` is given.
 
@@ -57,6 +60,7 @@ def distill(
         training: images already loaded; read from the recipe's source when omitted.
         experts: bank, or its folder, in which methods find experts and keep those that they train; `experts` here
             when omitted, or a temporary one where there is no `out` either.
+        peers: processes that share the work; the first one calls this, and the others `assist`.
 
     Raises:
         DistailError: bad input of any kind; the message says what to do.
@@ -76,7 +80,7 @@ def distill(
     limit = getattr(method, "iterations", None)
     checkpoint = FileCheckpoint(folder.checkpoint, max_iterations=limit) if folder else NoCheckpoint()
     bank = _opened(experts, folder)
-    problem = pose(recipe, training, progress=progress, checkpoint=checkpoint, experts=bank)
+    problem = pose(recipe, training, progress=progress, checkpoint=checkpoint, experts=bank, peers=peers)
     if folder:
         problem = _written_to(folder, recipe, training, problem)
     require_memory(problem, method)
@@ -86,11 +90,7 @@ def distill(
         if folder.is_complete:
             return load_distilled(folder.path)
         if resume:
-            progress.say(
-                "Going on from the last checkpoint."
-                if folder.checkpoint.exists()
-                else "Nothing kept yet: starting anew."
-            )
+            progress.say(_going_on(folder))
     if not in_memory:
         _warn_without_test_images(recipe, progress)
     _warn_of_repeats(problem)
@@ -121,10 +121,30 @@ def _opened(experts: ExpertBank | str | Path | None, folder: RunFolder | None) -
     return None if experts is None and folder is None else ExpertBank(experts)
 
 
+def assist(
+    recipe: Recipe, peers: Peers, *, training: TrainingImages | None = None, experts: str | Path | None = None
+) -> None:
+    """What all but the first of several peers do while that distils: compute along. Writes and reports nothing.
+
+    Args:
+        recipe: as the first one's, with 'auto' replaced.
+        peers: the processes that share the work.
+        training: images already loaded; read from the recipe's source when omitted.
+        experts: folder of the bank, the same for all.
+    """
+    problem = pose(recipe, training, experts=ExpertBank(experts), peers=peers)
+    build_method(recipe.method, recipe.settings).distill(problem)
+
+
 def resolved(recipe: Recipe) -> Recipe:
     """The recipe with 'auto' replaced by what this machine makes of it, so that the text reproduces the run."""
     runtime = resolve_runtime(recipe.device, recipe.precision)
     return recipe.model_copy(update={"device": runtime.device, "precision": runtime.precision})
+
+
+def _going_on(folder: RunFolder) -> str:
+    kept = folder.checkpoint.exists()
+    return "Going on from the last checkpoint." if kept else "Nothing kept yet: starting anew."
 
 
 def _warn_without_test_images(recipe: Recipe, progress: Progress) -> None:
@@ -156,6 +176,7 @@ def pose(
     progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
     experts: ExpertBank | None = None,
+    peers: Peers = ALONE,
 ) -> Problem:
     """The problem that a recipe poses to its method.
 
@@ -165,6 +186,7 @@ def pose(
         progress: how to report; silent when omitted.
         checkpoint: where the method leaves its state; nowhere when omitted.
         experts: the bank; a temporary one when omitted.
+        peers: processes that share the work.
     """
     training = training or load_training_images(recipe.data, progress)
     return Problem(
@@ -173,7 +195,7 @@ def pose(
         images_per_class=recipe.images_per_class,
         architecture=recipe.architecture,
         seed=recipe.seed,
-        runtime=resolve_runtime(recipe.device, recipe.precision),
+        runtime=replace(resolve_runtime(recipe.device, recipe.precision), peers=peers),
         progress=progress or SilentProgress(),
         checkpoint=checkpoint or NoCheckpoint(),
         experts=experts,

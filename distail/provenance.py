@@ -23,6 +23,7 @@ def environment(runtime: Runtime) -> dict[str, Any]:
         "hardware": hardware_name(runtime.device),
         "device": runtime.device,
         "precision": runtime.precision,
+        "devices": runtime.peers.size,
         "threads": torch.get_num_threads(),
         "peak_memory_bytes": runtime.peak_memory_bytes(),
         "written": datetime.now(UTC).isoformat(timespec="seconds"),

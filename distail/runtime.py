@@ -9,7 +9,7 @@ import resource
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -17,6 +17,7 @@ from typing import Literal
 import torch
 
 from distail.errors import DistailError
+from distail.peers import ALONE, Peers
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 PrecisionName = Literal["auto", "fp32", "bf16"]
@@ -33,10 +34,12 @@ class Runtime:
     Attributes:
         device: 'cpu', 'cuda' or 'mps'.
         precision: 'fp32', or 'bf16' for automatic mixed precision; parameters stay fp32 either way.
+        peers: the processes that share the work; how many there are does not decide a result.
     """
 
     device: str = "cpu"
     precision: Literal["fp32", "bf16"] = "fp32"
+    peers: Peers = field(default=ALONE, compare=False, repr=False)
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context that network forward passes run in."""

@@ -20,11 +20,12 @@ ORDER = (
     "progress",
     "claims",
     "seeding",
+    "artifact",
+    "checkpoint",
+    "peers",
     "runtime",
     "parallel",
     "provenance",
-    "artifact",
-    "checkpoint",
     "k_means",
     # the stages, in the order in which the data flow
     "data",
@@ -53,6 +54,7 @@ ORDER = (
     # what puts them together
     "training_images",
     "pipeline",
+    "devices",
     "scoring",
     "relabelling",
     "two_stages",

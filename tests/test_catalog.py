@@ -153,7 +153,8 @@ LAD_CIFAR10 = {
 
 def test_all_released_rows_of_lad_on_cifar10_are_there():
     rows = {name for name in NAMES if name.startswith("lad-cifar10lt") and not name.endswith(CPU)}
-    assert rows == {f"lad-cifar10lt-if{imbalance}-ipc{ipc}" for imbalance, ipc in LAD_CIFAR10}
+    released = {f"lad-cifar10lt-if{imbalance}-ipc{ipc}" for imbalance, ipc in LAD_CIFAR10}
+    assert rows == released | {"lad-cifar10lt-if100-ipc1"}  # which is published, and no file of it is released
 
 
 @pytest.mark.parametrize(("row", "released"), LAD_CIFAR10.items())

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from distail import pipeline, scoring
+from distail import devices as several
+from distail import scoring
 from distail.config import parse_config
 from distail.data.image_set import ImageSet
 from distail.distilled import DistilledSet
@@ -37,6 +38,7 @@ def distill(
     out: str | Path | None = None,
     resume: bool = False,
     experts: str | Path | None = None,
+    devices: int = 1,
     progress: Progress | None = None,
     **settings: Any,
 ) -> DistilledSet:
@@ -52,6 +54,8 @@ def distill(
         resume: go on with the killed run in `out`.
         experts: folder in which methods find experts and keep those that they train; `experts` here when omitted, or
             a temporary one where there is no `out` either.
+        devices: how many to compute on at once, a process each, for methods that imitate experts. New processes import
+            the script that calls this, which must therefore do so below `if __name__ == "__main__":`.
         progress: how to report; silent when omitted.
         settings: hyper-parameters of the method, such as iterations=500.
 
@@ -75,7 +79,9 @@ def distill(
         "distail.distill",
     )
     training = training_images(source, imbalance=imbalance, holdout=holdout) if isinstance(source, ImageSet) else None
-    return pipeline.distill(recipe, out=out, resume=resume, training=training, experts=experts, progress=progress)
+    return several.distill(
+        recipe, devices=devices, out=out, resume=resume, training=training, experts=experts, progress=progress
+    )
 
 
 def evaluate(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from distail.bench.table import Table, TableCell, TableRow, shown
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table as RichTable
 
-Format = Literal["text", "markdown", "latex", "csv"]
+Format = Literal["markdown", "latex", "csv"]
+"""Formats that are plain text."""
 
 _COSTS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("stored_bytes", "stored", format_bytes),
@@ -109,30 +110,33 @@ def as_latex(table: Table) -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", f"% {_latex(note(table))}"]) + "\n"
 
 
-def as_csv(table: Table) -> str:
-    """One line a figure, as fractions of one, seconds and bytes, for programs."""
+def as_csv(*tables: Table) -> str:
+    """One line a figure, as fractions of one, seconds and bytes, for programs; one table's lines below another's."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    axes = list(table.columns[0]) if table.columns else []
+    axes = list(tables[0].columns[0])
     writer.writerow(
         ["row", "method", "labels", "published", "network", *axes]
         + ["score", "n", "sets", "mean", "std", "missing", "failed", "mark"]
         + [field for field, _, _ in _COSTS]
     )
-    for row in table.rows:
-        for column, cell in zip(table.columns, row.cells, strict=True):
-            if cell is None:
-                continue
-            summary = cell.summary
-            writer.writerow(
-                [row.name, row.method, row.labels, row.published or "", table.architecture]
-                + [shown(column[axis]) for axis in axes]
-                + [table.score, summary.n if summary else 0, cell.sets]
-                + ([summary.mean, summary.std] if summary else ["", ""])
-                + [cell.missing, cell.failed, cell.mark]
-                + ["" if (cost := getattr(cell, field)) is None else cost for field, _, _ in _COSTS]
+    for table in tables:
+        for row in table.rows:
+            there = zip(table.columns, row.cells, strict=True)
+            own = [row.name, row.method, row.labels, row.published or "", table.architecture]
+            writer.writerows(
+                [*own, *(shown(column[axis]) for axis in axes), table.score, *_csv_figures(cell)]
+                for column, cell in there
+                if cell is not None
             )
     return out.getvalue()
+
+
+def _csv_figures(cell: TableCell) -> list[object]:
+    summary = cell.summary
+    found = [summary.n, cell.sets, summary.mean, summary.std] if summary else [0, cell.sets, "", ""]
+    costs = (getattr(cell, field) for field, _, _ in _COSTS)
+    return [*found, cell.missing, cell.failed, cell.mark, *("" if cost is None else cost for cost in costs)]
 
 
 def as_text(table: Table) -> Group:
@@ -204,5 +208,9 @@ def _latex(text: str) -> str:
     return text.translate(_LATEX)
 
 
-WRITERS: dict[str, Callable[[Table], str]] = {"markdown": as_markdown, "latex": as_latex, "csv": as_csv}
-"""Formats that are plain text."""
+def in_format(format: Format, tables: Sequence[Table]) -> str:
+    """Tables of the same grid in a format that is plain text."""
+    if format == "csv":
+        return as_csv(*tables)
+    write = as_markdown if format == "markdown" else as_latex
+    return "\n".join(map(write, tables))

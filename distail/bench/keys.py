@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,7 @@ class Keys:
         recipe = cell.recipe
         return {
             "format": FORMAT,
-            "distail": version("distail"),
+            "distail": _own_version(),
             "data": {**recipe.data.model_dump(mode="json", exclude={"source"}), "sha256": self._source(recipe.data)},
             "device": recipe.device,
             "precision": recipe.precision,
@@ -113,6 +113,11 @@ class Keys:
 def _whole_settings(method: str, settings: str) -> Mapping[str, Any]:
     """A method's settings with its defaults, as JSON values."""
     return build_method(method, json.loads(settings)).model_dump(mode="json")
+
+
+@cache
+def _own_version() -> str:
+    return version("distail")
 
 
 @lru_cache

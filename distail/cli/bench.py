@@ -93,7 +93,7 @@ def table(
     /,
     *,
     format: Literal["text", "markdown", "latex", "csv"] = "text",
-    score: str = "accuracy",
+    score: Annotated[tuple[str, ...], Repeatable] = ("accuracy",),
     arch: str | None = None,
     out: Path | None = None,
     source: str | None = None,
@@ -108,7 +108,7 @@ def table(
     format
         text for a terminal, markdown, latex for the package booktabs, or csv with one line a figure.
     score
-        accuracy, balanced_accuracy, class_std, worst_class, macro_f1, ece, many, medium or few.
+        accuracy, balanced_accuracy, class_std, worst_class, macro_f1, ece, many, medium or few; may be repeated.
     arch
         Network of the students; the first of the grid when omitted.
     out
@@ -116,15 +116,16 @@ def table(
     source
         Where the data are, if not where the grid says.
     """
-    from distail.bench.formats import WRITERS, as_text, note
+    from distail.bench.formats import as_text, in_format, note
     from distail.bench.table import build_table
 
     opened = _open(grid, out, source, output)
-    built = build_table(opened.grid, opened.plan, opened.results(), score=score, architecture=arch)
-    if format in WRITERS:
-        standard_output().file.write(WRITERS[format](built))
+    known = opened.results()
+    tables = [build_table(opened.grid, opened.plan, known, score=name, architecture=arch) for name in score]
+    if format == "text":
+        output.tell(*map(as_text, tables), note(tables[0]))
     else:
-        output.tell(as_text(built), note(built))
+        standard_output().file.write(in_format(format, tables))
 
 
 def _open(grid: str, out: Path | None, source: str | None, output: Output) -> OpenGrid:

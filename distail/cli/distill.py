@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from distail.cli.options import Compute, Output, Repeatable, Whole, parse_settings
+from distail.cli.options import Compute, Devices, Output, Repeatable, Whole, parse_settings
 
 if TYPE_CHECKING:
     from distail.recipe import Recipe
@@ -30,6 +30,7 @@ def distill(
     experts: Path | None = None,
     seed: Annotated[int, Whole] = 0,
     resume: Annotated[bool, Parameter(negative=())] = False,
+    devices: Devices = 1,
     compute: Compute = Compute(),
     output: Output = Output(),
 ) -> None:
@@ -66,6 +67,9 @@ def distill(
         Source of all randomness.
     resume
         Go on with the killed run in --out.
+    devices
+        Devices of this machine to compute on at once, a process each; for methods that imitate experts. They decide
+        how long it takes, and not the result.
     """
     from distail.config import parse_config
     from distail.recipe import Recipe
@@ -91,19 +95,21 @@ def distill(
         },
         "distill",
     )
-    output.show(make(recipe, out or default_folder(recipe), resume, output, experts))
+    output.show(make(recipe, out or default_folder(recipe), resume, output, experts, devices))
 
 
-def make(recipe: Recipe, out: Path, resume: bool, output: Output, experts: Path | None = None) -> dict[str, Any]:
+def make(
+    recipe: Recipe, out: Path, resume: bool, output: Output, experts: Path | None = None, devices: int = 1
+) -> dict[str, Any]:
     """Makes the set, says where it is and what to do next, and returns the facts as JSON values."""
-    from distail import pipeline
+    from distail import devices as several
     from distail.progress import format_seconds
     from distail.run_folder import RunFolder
 
     progress = output.progress()
     there = RunFolder(out)
     finished = resume and there.recipe.exists() and there.is_complete
-    distilled = pipeline.distill(recipe, out=out, resume=resume, experts=experts, progress=progress)
+    distilled = several.distill(recipe, devices=devices, out=out, resume=resume, experts=experts, progress=progress)
     facts = distilled.provenance
     counts = facts["class_counts"]
     what = "images" if distilled.mosaic == 1 else f"mosaics of {distilled.mosaic}x{distilled.mosaic} images"

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from distail.cli.options import Compute, Output, Repeatable, Whole, asked_recipe, parse_settings
+from distail.cli.options import Compute, Devices, Output, Repeatable, Whole, asked_recipe, parse_settings
 from distail.errors import DistailError
 
 if TYPE_CHECKING:
+    from distail.experts.bank import ExpertBank
+    from distail.experts.spec import ExpertNeed
     from distail.recipe import Recipe
 
 _METHOD = "lad"
@@ -38,6 +40,7 @@ def train(
     experts: Path | None = None,
     only: str | None = None,
     epochs: Annotated[int | None, Whole] = None,
+    devices: Devices = 1,
     compute: Compute = Compute(),
     output: Output = Output(),
 ) -> None:
@@ -74,12 +77,13 @@ def train(
         FIRST-LAST of the experts to train, such as 0-24, to share the work among machines; all when omitted.
     epochs
         Train every representation expert for at least so many epochs, beyond those that the method can use.
+    devices
+        Devices of this machine that share every batch, a process each. For many experts, start the same command
+        several times instead: each trains other experts.
     """
     from distail.experts.bank import ExpertBank
-    from distail.experts.school import missing_experts, train_experts
     from distail.methods._registry import build_method
     from distail.models.architecture import check_architecture
-    from distail.pipeline import pose
 
     data = _given(imbalance=imbalance, holdout=holdout, image_size=image_size, strict=strict or None)
     how = _given(
@@ -101,11 +105,7 @@ def train(
     total = max(need.total for need in needs)
     chosen = None if only is None else _range(only, total)
     bank = ExpertBank(experts)
-    bank.require_folder()
-    ground = pose(asked, progress=output.progress()).ground
-    missing = [n for _, lacking in missing_experts(bank, ground, needs, only=chosen) for n in lacking.values()]
-    output.tell(_plan(missing))
-    train_experts(bank, ground, needs, only=chosen)
+    missing = _train_missing(asked, bank, needs, chosen, devices, output)
     which, one = _experts_of(asked.method, chosen), chosen is not None and len(chosen) == 1
     output.show(
         {"experts": str(bank.path), "trained_epochs": sum(missing)},
@@ -137,6 +137,28 @@ def list_(*, experts: Path | None = None, output: Output = Output()) -> None:
         [experts_table(entries), *experts_note(entries)] if entries else [f"There are no experts in {bank.path}."]
     )
     output.show({"experts": str(bank.path), "kinds": rows}, *readable)
+
+
+def _train_missing(
+    asked: Recipe, bank: ExpertBank, needs: list[ExpertNeed], chosen: range | None, devices: int, output: Output
+) -> list[int]:
+    """Says what is missing and trains it; returns the missing epochs of each expert that lacks any."""
+    from distail import devices as several
+    from distail.experts.school import missing_experts, train_experts
+    from distail.peers.launching import require_devices
+    from distail.pipeline import pose, resolved
+
+    bank.require_folder()
+    if devices != 1:
+        require_devices(devices, resolved(asked).device)
+    ground = pose(asked, progress=output.progress()).ground
+    missing = [n for _, lacking in missing_experts(bank, ground, needs, only=chosen) for n in lacking.values()]
+    output.tell(_plan(missing))
+    if devices == 1:
+        train_experts(bank, ground, needs, only=chosen)
+    elif missing:
+        several.train_experts(asked, needs, devices=devices, experts=bank.path, only=chosen, progress=output.progress())
+    return missing
 
 
 def _given(**values: Any) -> dict[str, Any]:

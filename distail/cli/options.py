@@ -53,6 +53,10 @@ class Compute:
     """Precision of network passes; bf16 where the hardware has it."""
 
 
+Devices = Annotated[int, Whole]
+"""Type of the flag that says how many processes share a job."""
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Output:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from distail.cli.distill import default_folder, make
-from distail.cli.options import Output, Repeatable, asked_recipe
+from distail.cli.options import Devices, Output, Repeatable, asked_recipe
 
 if TYPE_CHECKING:
     from distail.catalog import BuiltIn
@@ -24,6 +24,7 @@ def run(
     set: Annotated[tuple[str, ...], Repeatable] = (),
     experts: Path | None = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
+    devices: Devices = 1,
     output: Output = Output(),
 ) -> None:
     """Make, and if the recipe says so score, the set that a recipe describes.
@@ -45,12 +46,15 @@ def run(
         Folder of experts, for methods that imitate some; here in `experts` when omitted.
     resume
         Go on with the killed run in --out.
+    devices
+        Devices of this machine to compute on at once, a process each; for methods that imitate experts. They decide
+        how long it takes, and not the result.
     """
     loaded, named = asked_recipe(recipe, source=source, settings=set)
     if test:
         loaded = loaded.model_copy(update={"test": test})
     folder = out or (Path("runs") / named.name if named else default_folder(loaded))
-    made = make(loaded, folder, resume, output, experts)
+    made = make(loaded, folder, resume, output, experts, devices)
     if loaded.evaluation is None:
         output.show(made)
         return

@@ -17,7 +17,8 @@ from distail.artifact import TensorFile, read_json, read_tensors, write_json, wr
 from distail.claims import FOLDER as CLAIMS
 from distail.claims import Claims
 from distail.errors import DistailError
-from distail.experts.ground import identity_key
+from distail.experts.ground import ExpertGround, identity_key
+from distail.experts.spec import ExpertSpec
 
 SHARD_SNAPSHOTS = 10
 """Snapshots in a full file; the last file of an expert is rewritten after every epoch until it is full."""
@@ -222,6 +223,11 @@ class ExpertBank:
         self.require_folder()
         for about in sorted(self.path.glob(f"*/{_ABOUT}")):
             yield _opened(about)
+
+
+def shelf_of(bank: ExpertBank, ground: ExpertGround, spec: ExpertSpec) -> Shelf:
+    """Where the bank keeps experts of this kind for these data."""
+    return bank.shelf(ground.identity(spec), ground.train.origin)
 
 
 def _opened(about: Path) -> Shelf:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from distail.data.augment import DSA
 from distail.data.image_set import ImageSet
+from distail.experts.shared_batch import BatchPart
 from distail.experts.sharpness import gsam_direction
 from distail.experts.spec import ClassifierSpec
 from distail.models.embedding import batch_features
@@ -65,6 +66,8 @@ def train_classifier_epoch(
 ) -> tuple[Float[Tensor, " p"], float]:
     """Weight and bias after one more epoch, flat as in `FlatLayout`, and the epoch's mean loss.
 
+    Peers, who all call this, share out every batch.
+
     Args:
         parameters: classes * features weights, then the biases; not written to.
         lesson: backbone and data.
@@ -76,16 +79,15 @@ def train_classifier_epoch(
     order = class_aware_order(lesson.class_indices, spec.images_per_visit, generator)
     total = torch.zeros((), device=runtime.device)
     for indices in order.split(spec.batch_size):
-        images = augment(lesson.data.images(indices), generator)
-        targets = lesson.data.targets(indices, images).for_cross_entropy
-        features = batch_features(lesson.backbone, images, runtime)
+        batch = BatchPart.of(lesson.data, indices, augment, generator, runtime.peers)
+        features = batch_features(lesson.backbone, batch.images, runtime) if len(batch.images) else torch.empty(0)
 
         def gradient(
-            at: Float[Tensor, " p"], features: Tensor = features, targets: Tensor = targets
+            at: Float[Tensor, " p"], features: Tensor = features, targets: Tensor = batch.targets.for_cross_entropy
         ) -> tuple[Tensor, Float[Tensor, " p"]]:
             return linear_gradient(at, features, targets, lesson.class_weights)
 
-        loss, direction = gsam_direction(gradient, parameters, spec.gsam_rho, spec.gsam_alpha)
+        loss, direction = gsam_direction(batch.shared(gradient), parameters, spec.gsam_rho, spec.gsam_alpha)
         parameters = parameters - spec.learning_rate * (direction + spec.weight_decay * parameters)
         if lesson.longest_row is not None:
             parameters = _shortened_rows(parameters, lesson.backbone.feature_size, lesson.longest_row)

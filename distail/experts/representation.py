@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from distail.data.augment import DSA
+from distail.experts.shared_batch import BatchPart
 from distail.experts.sharpness import gsam_direction
 from distail.experts.spec import RepresentationSpec
 from distail.models.flat import FlatLayout
@@ -14,7 +15,6 @@ from distail.models.network import Network
 from distail.runtime import Runtime
 from distail.seeding import torch_generator
 from distail.training.gradients import batch_gradients
-from distail.training.targets import Targets
 from distail.training.training_set import TrainingSet, shuffled_batches
 
 
@@ -30,6 +30,7 @@ def train_representation_epoch(
     """Parameters after one more epoch, and its mean loss.
 
     Batches and augmentation are a function of (spec.seed, expert, epoch), so that training can stop after any epoch.
+    Peers, who all call this, share out every batch, unless its images mix in the network: then all see the whole batch.
 
     Args:
         network: gives the architecture; its parameters are overwritten.
@@ -44,17 +45,14 @@ def train_representation_epoch(
     generator = torch_generator(spec.seed, "expert epoch", expert, epoch)
     total = torch.zeros((), device=runtime.device)
     for indices in shuffled_batches(len(data), spec.batch_size, generator):
-        images = augment(data.images(indices), generator)
-        targets = data.targets(indices, images)
+        batch = BatchPart.of(data, indices, augment, generator, runtime.peers, whole=network.mixes_images)
 
-        def gradient(
-            at: Float[Tensor, " p"], images: Tensor = images, targets: Targets = targets
-        ) -> tuple[Tensor, Float[Tensor, " p"]]:
+        def gradient(at: Float[Tensor, " p"], batch: BatchPart = batch) -> tuple[Tensor, Float[Tensor, " p"]]:
             layout.load(network, at)
-            loss, gradients = batch_gradients(network, images, targets, runtime)
+            loss, gradients = batch_gradients(network, batch.images, batch.targets, runtime)
             return loss, torch.cat([part.flatten() for part in gradients])
 
-        loss, direction = gsam_direction(gradient, parameters, spec.gsam_rho, spec.gsam_alpha)
+        loss, direction = gsam_direction(batch.shared(gradient), parameters, spec.gsam_rho, spec.gsam_alpha)
         parameters = parameters - spec.learning_rate * (direction + spec.weight_decay * parameters)
         total += loss * len(indices)
     return parameters, float(total) / len(data)

@@ -15,6 +15,7 @@ from distail.errors import DistailError
 from distail.matching.divergence import OVERSHOT, Divergence, Extent, FirstLosses, lower
 from distail.matching.settings import MatchingSettings
 from distail.matching.sweep import MatchingGradients
+from distail.peers import Peers
 from distail.problem import Problem, Synthetic
 
 
@@ -31,6 +32,16 @@ class Learned:
     images: Float[Tensor, "n c h w"]
     labels: Float[Tensor, "n k"] | None
     learning_rate: Float[Tensor, ""]
+
+    def as_first_of(self, peers: Peers) -> Learned:
+        """That of the first of the peers, since what each computes itself may differ in the last bits."""
+        if peers.size == 1:
+            return self
+        found = peers.broadcast({"images": self.images, "labels": self.labels, "rate": self.learning_rate})
+        labels = None if found["labels"] is None else found["labels"].to(self.images.device)
+        assert found["images"] is not None
+        assert found["rate"] is not None
+        return Learned(found["images"].to(self.images.device), labels, found["rate"].to(self.images.device))
 
     @property
     def extent(self) -> Extent:
@@ -96,6 +107,7 @@ def descend(problem: Problem, descent: Descent, start: Learned, objective: Objec
         DistailError: a value is no longer finite, images or labels have left all bounds, or the student's step size is
             no longer positive. The last good state is in the checkpoint.
     """
+    start = start.as_first_of(problem.runtime.peers)
     state = _State.resumed(problem, descent, start)
     begun, num_skipped = state.iteration, 0
     first, begin = FirstLosses(begun, descent.iterations), start.extent
@@ -170,10 +182,11 @@ class _State:
             average=start.images if descent.ema_decay else None,
         )
         saved = problem.checkpoint.load()
-        if saved is not None:
-            return fresh._unpacked(*saved)
-        problem.begin(start.images)
-        return fresh
+        if saved is None:
+            problem.begin(start.images)
+        state = fresh if saved is None else fresh._unpacked(*saved)
+        # Of peers, only the first has the checkpoint.
+        return fresh._unpacked(*problem.runtime.peers.broadcast(state.packed()))
 
     def packed(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = {

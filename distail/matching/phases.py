@@ -23,7 +23,7 @@ from distail.matching.settings import MatchingSettings
 from distail.matching.steps import Steps
 from distail.matching.sweep import InnerLoop, MatchingGradients
 from distail.matching.trajectory import Matched, match_trajectory
-from distail.matching.turns import StartEpochs, expert_turn
+from distail.matching.turns import StartEpochs, expert_turn, mean_of_turns
 from distail.problem import Problem
 
 TargetsAt = Callable[[Float[Tensor, "n c h w"], Float[Tensor, " p"]], Float[Tensor, "n k"]]
@@ -60,15 +60,19 @@ class RepresentationPhase:
 
     def __call__(self, learned: Learned, iteration: int) -> MatchingGradients:
         """The loss and gradients of one iteration."""
-        expert = expert_turn(self.problem, "representation", iteration, self.settings.num_experts)
-        epoch = self.starts.draw(self.problem, "representation", iteration)
+        turns = self.settings.experts_per_iteration
+        return mean_of_turns(self.problem, turns, iteration, lambda turn: self._match(learned, iteration, turn))
+
+    def _match(self, learned: Learned, iteration: int, turn: int) -> MatchingGradients:
+        expert = expert_turn(self.problem, "representation", turn, self.settings.num_experts)
+        epoch = self.starts.draw(self.problem, "representation", iteration, turn)
         start = self._snapshot(expert, epoch)
         target = self._snapshot(expert, epoch + self.settings.expert_span)
         targets = targets_of(self.problem, learned)
         if self.labels_by is not None:
             targets = self.labels_by(learned.images, target)
         loop = inner_loop(
-            self.problem, self.settings, learned, targets, self.loss, self.settings.steps, "representation", iteration
+            self.problem, self.settings, learned, targets, self.loss, self.settings.steps, "representation", turn
         )
         match = match_trajectory if self.settings.engine == "fast" else match_trajectory_plainly
         return match(self._network, loop, start, target, matched=self.matched, unrolled=self.unrolled)
@@ -107,10 +111,14 @@ class ClassifierPhase:
 
     def __call__(self, learned: Learned, iteration: int) -> MatchingGradients:
         """The loss and gradients of one iteration."""
-        expert = expert_turn(self.problem, "classifier", iteration, self.num_experts)
+        turns = self.settings.experts_per_iteration
+        return mean_of_turns(self.problem, turns, iteration, lambda turn: self._match(learned, turn))
+
+    def _match(self, learned: Learned, turn: int) -> MatchingGradients:
+        expert = expert_turn(self.problem, "classifier", turn, self.num_experts)
         match = match_classifier if self.settings.engine == "fast" else match_classifier_plainly
         targets = targets_of(self.problem, learned)
-        loop = inner_loop(self.problem, self.settings, learned, targets, self.loss, self.steps, "classifier", iteration)
+        loop = inner_loop(self.problem, self.settings, learned, targets, self.loss, self.steps, "classifier", turn)
         return match(self._network, loop, self._snapshot(expert, 0), self._snapshot(expert, self.settings.expert_span))
 
     def _snapshot(self, expert: int, epoch: int) -> Float[Tensor, " p"]:
@@ -134,10 +142,10 @@ def inner_loop(
     loss: InnerLoss,
     num_steps: int,
     purpose: str,
-    iteration: int,
+    turn: int,
 ) -> InnerLoop:
-    """What one iteration's student trains on, with its batches and augmentations drawn."""
-    generator = problem.generator("inner loop", purpose, iteration)
+    """What the student of one turn trains on, with its batches and augmentations drawn."""
+    generator = problem.generator("inner loop", purpose, turn)
     augment = DSA(strategy=settings.augmentation)
     steps = Steps.draw(
         len(learned.images), num_steps, settings.batch_size, problem.train.image_shape, augment, generator

@@ -15,6 +15,8 @@ class MatchingSettings(Config):
 
     batch_field: ClassVar[str | None] = "batch_size"
     """See `Method`."""
+    shares_devices: ClassVar[bool] = True
+    """See `Method`."""
 
     steps: int = Field(default=80, ge=1)
     """Steps of the student in one iteration (MTT: 30; TESLA: 50; DATM and LAD: 80 for CIFAR-10)."""
@@ -32,6 +34,8 @@ class MatchingSettings(Config):
     """SGD momentum on η (all papers: 0.5)."""
     expert_span: int = Field(default=2, ge=1)
     """Expert epochs between the student's start and its target, M (2 in almost every recipe)."""
+    experts_per_iteration: int = Field(default=1, ge=1)
+    """Experts matched in an iteration, whose gradients are averaged (all papers: 1); devices can share them out."""
     num_experts: int = Field(default=100, ge=1)
     """Experts whose trajectories are matched, in shuffled turns (all papers: 100)."""
     augmentation: str = DSA_ALL

@@ -42,8 +42,9 @@ def matching_work(
     """
     experts = expert_work(problem, needs)
     batch = min(settings.batch_size, problem.num_classes * problem.images_per_class)
-    matched = iterations * settings.steps * batch * (1 + TANGENT_PASS + (_UNROLLED_EXTRA if unrolled else 0))
-    on_classifier = iterations * classifier_steps * batch
+    turns = iterations * settings.experts_per_iteration
+    matched = turns * settings.steps * batch * (1 + TANGENT_PASS + (_UNROLLED_EXTRA if unrolled else 0))
+    on_classifier = turns * classifier_steps * batch
     loads = [*experts.loads, _student_load(settings, batch, unrolled, classifier_steps)]
     if label_experts:
         loads.append(Load(_LABELLING_BATCH, "forward", shared=True, parameter_vectors=label_experts))

@@ -32,6 +32,9 @@ class Method(Config, ABC):
     """Whether networks run with fused kernels throughout, for estimates without the machine at hand; methods whose
     work has passes of tangents need not say so."""
 
+    shares_devices: ClassVar[bool] = False
+    """Whether `distill` shares its work out among peers (`Runtime.peers`), all of whom call it."""
+
     @property
     def images_in_one(self) -> int:
         """Images that networks learn from for each stored one; more than 1 where a method stores mosaics."""

@@ -7,7 +7,7 @@ import re
 import pytest
 from rich.console import Console
 
-from distail.bench.formats import WRITERS, as_csv, as_latex, as_markdown, as_text, figure
+from distail.bench.formats import as_csv, as_latex, as_markdown, as_text, figure, in_format
 from distail.bench.table import Table, TableCell, TableRow
 from distail.evaluation.metrics import Summary
 
@@ -124,9 +124,16 @@ def test_the_best_are_marked_in_a_terminal():
     assert re.search(r"\x1b\[4m *30\.0 ± 2\.0", out.getvalue())
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", ["markdown", "latex", "csv"])
 def test_a_grid_where_nothing_varies_or_has_run(name):
     row = TableRow("dm", "dm", "hard", None, (TableCell(missing=1),))
-    text = WRITERS[name](Table("accuracy", "convnet3", ({},), (row,)))
+    text = in_format(name, [Table("accuracy", "convnet3", ({},), (row,))])
     assert text.endswith("\n")
     assert "dm" in text
+
+
+def test_tables_of_several_scores_stand_below_each_other():
+    row = TableRow("dm", "dm", "hard", None, (cell(0.5),))
+    tables = [Table(score, "convnet3", ({},), (row,)) for score in ("accuracy", "ece")]
+    assert [line["score"] for line in csv.DictReader(io.StringIO(in_format("csv", tables)))] == ["accuracy", "ece"]
+    assert in_format("latex", tables).count(r"\begin{tabular}") == 2

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from distail.errors import DistailError
-from distail.experts import school
+from distail.experts import pupil
 from distail.experts.bank import ExpertBank
 from distail.experts.ground import ExpertGround
 from distail.experts.school import missing_epochs, missing_experts, shelf_of, train_experts, with_bases
@@ -20,14 +20,14 @@ def taught(monkeypatch) -> list[tuple[str, int, int]]:
     """(kind, expert, epoch) of every epoch that is trained."""
     found: list[tuple[str, int, int]] = []
     for name in ("train_representation_epoch", "train_classifier_epoch"):
-        original = getattr(school, name)
+        original = getattr(pupil, name)
 
         def counted(*arguments: Any, original: Any = original) -> Any:
             spec, expert, epoch = arguments[-4:-1]
             found.append((spec.kind, expert, epoch))
             return original(*arguments)
 
-        monkeypatch.setattr(school, name, counted)
+        monkeypatch.setattr(pupil, name, counted)
     return found
 
 
@@ -102,7 +102,7 @@ def test_two_processes_at_the_same_experts_do_not_spoil_them(tmp_path, monkeypat
     """Another process finishes the expert while this one trains its first epoch, as when a machine has slept."""
     alone, contested, the_ground = ExpertBank(tmp_path / "one"), ExpertBank(tmp_path / "two"), ground()
     train_experts(alone, the_ground, [need(PLAIN, 3)])
-    original, others = school.train_representation_epoch, []
+    original, others = pupil.train_representation_epoch, []
 
     def slow(*arguments: Any) -> Any:
         if not others:
@@ -112,7 +112,7 @@ def test_two_processes_at_the_same_experts_do_not_spoil_them(tmp_path, monkeypat
             train_experts(contested, the_ground, [need(PLAIN, 3)])
         return original(*arguments)
 
-    monkeypatch.setattr(school, "train_representation_epoch", slow)
+    monkeypatch.setattr(pupil, "train_representation_epoch", slow)
     train_experts(contested, the_ground, [need(PLAIN, 3)])
     first, second = (trajectory(shelf_of(bank, the_ground, PLAIN)) for bank in (alone, contested))
     assert len(first) == len(second) == 4
@@ -213,7 +213,7 @@ def test_batch_normalisation_stands_on_measured_statistics(tmp_path):
     the_ground, bank = ground(architecture="convnet2-w8-batch", counts=(30, 20)), ExpertBank(tmp_path)
     train_experts(bank, the_ground, [need(on(), 1)])
     finished = bank.shelf(the_ground.identity(on().base)).snapshot(0, on().base_epochs)
-    backbone = school._lesson(the_ground, on(), finished, the_ground.training_set()).backbone
+    backbone = pupil._lesson(the_ground, on(), finished, the_ground.training_set()).backbone
     assert not backbone.training
     features = backbone.features(the_ground.preprocessing.apply(the_ground.train.images))
     backbone.train()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from distail.claims import Claimed, Claims
-from distail.experts import school
+from distail.experts import pupil
 from distail.experts.bank import ExpertBank
 from distail.experts.ground import ExpertGround
 from distail.experts.school import shelf_of, train_experts
@@ -21,18 +21,19 @@ from tests.experts.lessons import FLAT, PLAIN, ground, need, on
 
 TRAINING = """
 import json, sys, time
-from distail.experts import school
+from distail.experts import pupil
 from distail.experts.bank import ExpertBank
+from distail.experts.school import train_experts
 from tests.experts.lessons import PLAIN, ground, need
-original, trained = school.train_representation_epoch, []
+original, trained = pupil.train_representation_epoch, []
 def counted(*arguments):
     trained.append(arguments[-3:-1])
     time.sleep(0.02)  # more than the other's next look at what is free
     return original(*arguments)
-school.train_representation_epoch = counted
+pupil.train_representation_epoch = counted
 print("ready", flush=True)
 sys.stdin.readline()
-school.train_experts(ExpertBank(sys.argv[1]), ground(), [need(PLAIN, 3, num_experts=6)])
+train_experts(ExpertBank(sys.argv[1]), ground(), [need(PLAIN, 3, num_experts=6)])
 print(json.dumps(trained))
 """
 HOLDING = """
@@ -108,7 +109,7 @@ def test_classifier_experts_wait_for_their_own_backbone_only(tmp_path):
 
 def test_who_waits_for_an_expert_counts_it_and_trains_none_again(tmp_path, monkeypatch):
     trained, the_ground, told = [], ground(), []
-    original, begun = school.train_representation_epoch, threading.Event()
+    original, begun = pupil.train_representation_epoch, threading.Event()
 
     def slow(*arguments):
         trained.append(arguments[-3:-1])
@@ -116,7 +117,7 @@ def test_who_waits_for_an_expert_counts_it_and_trains_none_again(tmp_path, monke
         time.sleep(0.1)
         return original(*arguments)
 
-    monkeypatch.setattr(school, "train_representation_epoch", slow)
+    monkeypatch.setattr(pupil, "train_representation_epoch", slow)
     first = threading.Thread(target=train_experts, args=(ExpertBank(tmp_path), the_ground, [need(PLAIN, 3)]))
     first.start()
     assert begun.wait(20)
@@ -130,14 +131,14 @@ def test_who_waits_for_an_expert_counts_it_and_trains_none_again(tmp_path, monke
 
 def test_the_claim_says_how_far_training_is(tmp_path, monkeypatch):
     notes = []
-    original, bank = school.train_representation_epoch, ExpertBank(tmp_path)
+    original, bank = pupil.train_representation_epoch, ExpertBank(tmp_path)
 
     def looked(*arguments):
         notes.extend(holder.note for holder in Claims(bank.path / "claims").all().values())
         return original(*arguments)
 
     monkeypatch.setattr("distail.claims.holding.NOTE_EVERY_S", 0.0)
-    monkeypatch.setattr(school, "train_representation_epoch", looked)
+    monkeypatch.setattr(pupil, "train_representation_epoch", looked)
     train_experts(bank, ground(), [need(PLAIN, 2)])
     assert notes == [f"training representation expert 0, epoch {epoch} of 2" for epoch in (1, 2)]
 

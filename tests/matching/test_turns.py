@@ -1,13 +1,18 @@
 from collections import Counter
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from distail.matching.settings import CurriculumSettings
-from distail.matching.turns import StartEpochs, expert_turn
+from distail.matching.sweep import MatchingGradients
+from distail.matching.turns import StartEpochs, expert_turn, mean_of_turns
+from distail.runtime import Runtime
+from distail.seeding import torch_generator
 from tests.methods.tiny import tiny_problem
+from tests.peers.pretended import Pretended
 
 
 @pytest.mark.parametrize("num_experts", [1, 2, 7])
@@ -98,3 +103,54 @@ def test_settings_become_the_range():
 def test_an_empty_range_is_refused(impossible):
     with pytest.raises(ValidationError, match=r"min_start_epoch < initial_max_start_epoch <= max_start_epoch"):
         CurriculumSettings(**impossible)
+
+
+def gradients(turn: int, soft: bool = True) -> MatchingGradients:
+    generator = torch_generator(turn, "gradients")
+    images, labels = torch.randn(4, 3, 2, 2, generator=generator), torch.randn(4, 2, generator=generator)
+    rate = torch.randn((), generator=generator)
+    return MatchingGradients(float(torch.rand((), generator=generator)), images, labels if soft else None, rate)
+
+
+def parts(one: MatchingGradients) -> list[torch.Tensor]:
+    found = [torch.tensor(one.loss), one.images, one.learning_rate]
+    return found if one.labels is None else [*found, one.labels]
+
+
+@pytest.mark.parametrize("soft", [True, False])
+def test_an_iteration_is_the_mean_of_its_turns_which_follow_each_other(soft):
+    asked = []
+
+    def match(turn: int) -> MatchingGradients:
+        asked.append(turn)
+        return gradients(turn, soft)
+
+    found = [mean_of_turns(tiny_problem(), 3, iteration, match) for iteration in range(2)]
+    assert asked == list(range(6))
+    for iteration, one in enumerate(found):
+        turns = [parts(gradients(3 * iteration + number, soft)) for number in range(3)]
+        for part, of_turns in zip(parts(one), zip(*turns, strict=True), strict=True):
+            torch.testing.assert_close(part, torch.stack(of_turns).mean(0))
+
+
+def test_one_turn_is_the_iteration_itself():
+    only = gradients(5)
+    assert mean_of_turns(tiny_problem(), 1, 5, {5: only}.__getitem__) is only
+
+
+def test_peers_share_the_turns_out():
+    asked: list[list[int]] = []
+    found = []
+    for rank in range(2):
+        asked.append([])
+
+        def match(turn: int, mine: list[int] = asked[-1]) -> MatchingGradients:
+            mine.append(turn)
+            return gradients(turn)
+
+        problem = tiny_problem(runtime=Runtime(peers=Pretended(rank, 2)))
+        found.append(parts(mean_of_turns(problem, 3, 2, match)))
+    assert asked == [[6], [7, 8]]
+    alone = parts(mean_of_turns(tiny_problem(), 3, 2, gradients))
+    for whole, *shares in zip(alone, *found, strict=True):
+        torch.testing.assert_close(sum(shares), whole)

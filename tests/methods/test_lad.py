@@ -14,7 +14,7 @@ import torch
 
 from distail.artifact import read_json
 from distail.distilled import load_distilled
-from distail.experts import school
+from distail.experts import sharing
 from distail.experts.bank import ExpertBank
 from distail.experts.school import classifier_shelf, train_experts, whole_classifier_expert
 from distail.experts.spec import ClassifierSpec
@@ -215,7 +215,7 @@ def test_a_second_set_trains_nothing(tmp_path, monkeypatch):
     bank = ExpertBank(tmp_path)
     first = lad().distill(tiny_problem(experts=bank))
     files = sorted(path.name for path in tmp_path.rglob("*"))
-    monkeypatch.setattr(school, "_pupil", lambda *_: pytest.fail("trains"))
+    monkeypatch.setattr(sharing, "pupil_of", lambda *_: pytest.fail("trains"))
     assert same(first, lad().distill(tiny_problem(experts=bank)))
     lad(dam="off", steps=2).distill(tiny_problem(experts=bank, seed=5))  # other runs share them
     assert sorted(path.name for path in tmp_path.rglob("*")) == files

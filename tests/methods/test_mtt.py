@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from distail.data.augment import DSA
-from distail.experts import school
+from distail.experts import sharing
 from distail.experts.bank import ExpertBank
 from distail.experts.school import shelf_of, train_experts
 from distail.matching import FlatNetwork, InnerLoop, InnerLoss, Steps, match_trajectory, match_trajectory_plainly
@@ -78,7 +78,7 @@ def test_the_step_size_is_learned_unless_told_otherwise(bank):
 def test_a_second_set_trains_nothing(tmp_path, monkeypatch):
     bank = ExpertBank(tmp_path)
     first = mtt().distill(tiny_problem(experts=bank))
-    monkeypatch.setattr(school, "_pupil", lambda *_: pytest.fail("trains"))
+    monkeypatch.setattr(sharing, "pupil_of", lambda *_: pytest.fail("trains"))
     assert same(first, mtt().distill(tiny_problem(experts=bank)))
     assert not same(first, mtt().distill(tiny_problem(experts=bank, seed=1)))
 

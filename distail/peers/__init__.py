@@ -1,0 +1,9 @@
+"""Processes that work on one job together, each on a device of its own; what connects them is hidden here.
+
+Nothing is wrapped: whoever shares work sums the few tensors that all need, so gradients of any order can be shared.
+"""
+
+from distail.peers.group import ALONE, Peers
+from distail.peers.launching import launch
+
+__all__ = ["ALONE", "Peers", "launch"]
