@@ -124,6 +124,19 @@ def test_rows_that_cannot_be_told_apart_are_said(source, tmp_path):
     assert all(len(panel.series) == 10 for panel in panels(charts, "time"))
 
 
+def test_published_rows_are_marked_and_neither_drawn_nor_opened(source, tmp_path):
+    base = {"evaluation": {"architectures": ["convnet3"]}}
+    grid = opened(source, tmp_path / "out", ["lad"], base=base, vary={IF: [100], IPC: [10]}, published="cifar10lt")
+    grid.store.begin(grid.text)
+    found = read_grid_facts(tmp_path / "out")
+    page = Reader(pages.grid_page(found))
+    assert [found["class"] for name, found in page.tags if name == "tr" and "published" in str(found.get("class"))]
+    assert "lad published" in page.text
+    assert "Published: " in page.text
+    assert grid_charts(found) == ()
+    assert not [link for link in page.of("a") if re.fullmatch(r"#c\d+", str(link["href"]))]
+
+
 def test_what_stands_on_the_page(page, folder):
     assert "4 rows on " in page.text
     assert "with IF 10, 2; IPC 3, 1; 1 set of each, scored by convnet2-w8." in page.text
