@@ -155,7 +155,7 @@ class DistilledSet:
 
     def to_pixels(self) -> UInt8[Tensor, "n c h w"]:
         """The images as ordinary pixels, 0..255: preprocessing inverted, clipped and rounded."""
-        return (self.preprocessing.invert(self.images) * 255).round().clamp(0, 255).to(torch.uint8)
+        return as_pixels(self.images, self.preprocessing)
 
     def soft_targets(self) -> Float[Tensor, "n k"]:
         """Class probabilities: softmax of the soft labels, or one-hot hard labels where there are none."""
@@ -220,6 +220,11 @@ class DistilledSet:
             "provenance": self.provenance,
         }
         write_tensors(Path(path), TensorFile(KIND, tensors, header))
+
+
+def as_pixels(images: Float[Tensor, "n c h w"], preprocessing: Preprocessing) -> UInt8[Tensor, "n c h w"]:
+    """Preprocessed images as ordinary pixels, 0..255: preprocessing inverted, clipped and rounded."""
+    return (preprocessing.invert(images) * 255).round().clamp(0, 255).to(torch.uint8)
 
 
 def load_distilled(path: str | Path) -> DistilledSet:

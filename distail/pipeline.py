@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from distail.checkpoint import Checkpoint, FileCheckpoint, NoCheckpoint
 from distail.data.preprocess import fit_preprocessing
 from distail.data.sources import source_splits
-from distail.distilled import DistilledSet, load_distilled
+from distail.distilled import DistilledSet, as_pixels, load_distilled
 from distail.errors import DistailError
 from distail.estimate import require_memory
 from distail.experts.bank import ExpertBank
@@ -81,7 +82,7 @@ def distill(
     bank = _opened(experts, folder)
     problem = pose(recipe, training, progress=progress, checkpoint=checkpoint, experts=bank, peers=peers)
     if folder:
-        problem = problem.logging_to(MetricsLog(folder.metrics), _snapshots_in(folder, recipe, training, problem))
+        problem = _written_to(folder, recipe, training, problem)
     require_memory(problem, method)
     if folder:
         # Bad data or too large a request should not leave a half-made folder behind, so it is claimed only now.
@@ -201,6 +202,12 @@ def pose(
     )
 
 
+def _written_to(folder: RunFolder, recipe: Recipe, training: TrainingImages, problem: Problem) -> Problem:
+    """The problem, with all that its method tells on the way going into the run folder."""
+    snapshots = _snapshots_in(folder, recipe, training, problem)
+    return problem.logging_to(MetricsLog(folder.metrics), snapshots, _start_in(folder, problem))
+
+
 def _snapshots_in(
     folder: RunFolder, recipe: Recipe, training: TrainingImages, problem: Problem
 ) -> Callable[[int, Synthetic], None]:
@@ -209,6 +216,15 @@ def _snapshots_in(
     def write(iteration: int, synthetic: Synthetic) -> None:
         provenance = {**_provenance(recipe, training, problem, synthetic, 0.0), "iteration": iteration}
         _assemble(problem, synthetic, provenance).save(folder.snapshot(iteration))
+
+    return write
+
+
+def _start_in(folder: RunFolder, problem: Problem) -> Callable[[Tensor], None]:
+    """Keeps the images that a method begins with as pixels in the run folder, to be looked at."""
+
+    def write(images: Tensor) -> None:
+        folder.keep_start(as_pixels(images.detach().cpu(), problem.preprocessing))
 
     return write
 

@@ -68,6 +68,8 @@ class Problem:
         log: called as log(step, loss=..., ...) for each figure worth keeping.
         experts: where methods find experts and leave those that they train; a temporary folder when omitted.
         snapshot: called as snapshot(iteration, synthetic) with sets on the way, by methods that are asked for them.
+        begin: called once as begin(images) by methods that change images, with those that they begin with, in
+            preprocessed space and in the order of the set; not by a run that goes on from its checkpoint.
     """
 
     train: ImageSet
@@ -81,15 +83,21 @@ class Problem:
     log: Callable[..., None] = lambda step, **figures: None
     experts: ExpertBank | None = None
     snapshot: Callable[[int, Synthetic], None] = lambda iteration, synthetic: None
+    begin: Callable[[Tensor], None] = lambda images: None
 
     def __post_init__(self) -> None:
         if self.images_per_class < 1:
             raise DistailError(f"--ipc {self.images_per_class} makes no set. Ask for at least 1 image per class.")
         self.train.require_no_empty_class()
 
-    def logging_to(self, log: Callable[..., None], snapshot: Callable[[int, Synthetic], None] | None = None) -> Problem:
-        """The same problem, with figures going to `log`, and sets on the way to `snapshot`."""
-        return replace(self, log=log, snapshot=snapshot or self.snapshot)
+    def logging_to(
+        self,
+        log: Callable[..., None],
+        snapshot: Callable[[int, Synthetic], None] | None = None,
+        begin: Callable[[Tensor], None] | None = None,
+    ) -> Problem:
+        """The same problem, with figures going to `log`, sets on the way to `snapshot`, and first images to `begin`."""
+        return replace(self, log=log, snapshot=snapshot or self.snapshot, begin=begin or self.begin)
 
     @property
     def ground(self) -> ExpertGround:

@@ -1,6 +1,7 @@
-"""A report of a run: facts and real images read, and one page written.
+"""A report of a run or a grid: facts and real images read, and one page written.
 
 run folder ─ facts ─▶ page ◀─ samples ─ source
+grid folder ─ facts ─▶ page
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import RenderableType
 
 from distail.artifact import require_free, write_text
+from distail.bench.page.grid_facts import GridFacts, is_grid, read_grid_facts
+from distail.bench.page.grid_page import grid_page, grid_text
 from distail.data.image_set import IN_MEMORY, ImageSet
 from distail.errors import DistailError
 from distail.progress import Progress, SilentProgress
 from distail.report.page.gallery import REAL_PER_CLASS, RealSamples
 from distail.report.page.run_facts import RunFacts, read_run_facts
-from distail.report.page.run_page import run_page
+from distail.report.page.run_page import run_page, run_text
 from distail.run_folder import unused_path
 from distail.training_images import load_training_images
 
@@ -36,53 +40,62 @@ class Report:
 
     path: Path
     num_bytes: int
-    facts: RunFacts
+    facts: RunFacts | GridFacts
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values: where the page is, and the scores on it."""
-        scores = []
-        for scored in self.facts.scored:
-            result = scored.result
-            scores += [
-                {
-                    "file": scored.file,
-                    "subject": subject,
-                    "architecture": architecture,
-                    "labels": result.of(subject, architecture)[0].labels,
-                    "accuracy": {"n": value.n, "mean": value.mean, "std": value.std},
-                    "stored_bytes": result.stored.total,
-                }
-                for subject, architecture in result.groups
-                for value in [result.summary(subject, architecture)["accuracy"]]
-            ]
-        return {
-            "report": str(self.path),
-            "bytes": self.num_bytes,
-            "run": str(self.facts.folder),
-            "complete": self.facts.complete,
-            "scores": scores,
-        }
+        """As JSON values: where the page is, and the scores of the run on it, or how far the grid is."""
+        told = self.facts.to_json() if isinstance(self.facts, GridFacts) else _run_json(self.facts)
+        return {"report": str(self.path), "bytes": self.num_bytes, **told}
 
 
 def write_report(target: str | Path, out: str | Path | None = None, progress: Progress | None = None) -> Report:
-    """Writes the page of a run.
+    """Writes the page of a run or a grid.
 
     Args:
-        target: the run folder; nothing in it but the new page is touched.
-        out: file to write, which must not exist; report.html in the run folder, or the next free name, when omitted.
+        target: the run folder, or the folder of a grid; nothing of theirs but the new page is touched.
+        out: file to write, which must not exist; report.html in that folder, or the next free name, when omitted.
         progress: how to report; silent when omitted.
 
     Raises:
-        DistailError: there is no run, its set cannot be read, or the page cannot be written there.
+        DistailError: there is neither, what is there cannot be read, or the page cannot be written there.
     """
     if out is not None:
         _require_page_name(Path(out))
         require_free(Path(out))
-    facts = read_run_facts(target)
-    page = run_page(facts, _real_samples(facts, progress or SilentProgress()))
+    facts: RunFacts | GridFacts
+    if is_grid(target):
+        facts = read_grid_facts(target, progress)
+        page = grid_page(facts)
+    else:
+        facts = read_run_facts(target)
+        page = run_page(facts, _real_samples(facts, progress or SilentProgress()))
     path = unused_path(facts.folder / FILE_NAME) if out is None else Path(out)
     write_text(path, page)
     return Report(path, len(page.encode()), facts)
+
+
+def report_text(report: Report) -> list[RenderableType]:
+    """What the page tells first, for a terminal."""
+    return grid_text(report.facts) if isinstance(report.facts, GridFacts) else run_text(report.facts)
+
+
+def _run_json(facts: RunFacts) -> dict[str, Any]:
+    scores = []
+    for scored in facts.scored:
+        result = scored.result
+        scores += [
+            {
+                "file": scored.file,
+                "subject": subject,
+                "architecture": architecture,
+                "labels": result.of(subject, architecture)[0].labels,
+                "accuracy": {"n": value.n, "mean": value.mean, "std": value.std},
+                "stored_bytes": result.stored.total,
+            }
+            for subject, architecture in result.groups
+            for value in [result.summary(subject, architecture)["accuracy"]]
+        ]
+    return {"run": str(facts.folder), "complete": facts.complete, "scores": scores}
 
 
 def _require_page_name(path: Path) -> None:

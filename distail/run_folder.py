@@ -1,4 +1,4 @@
-"""A run folder that explains itself: manifest, recipe, metrics, checkpoint, set, picture and scores."""
+"""A run folder that explains itself: manifest, recipe, metrics, start, checkpoint, set, picture and scores."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ import math
 from pathlib import Path
 from typing import Any
 
+from jaxtyping import UInt8
+from torch import Tensor
+
 from distail import distilled
-from distail.artifact import read_json, write_json, write_text
+from distail.artifact import TensorFile, read_json, read_tensors, write_json, write_tensors, write_text
 from distail.errors import DistailError
 from distail.evaluation import result
 from distail.recipe import Recipe, load_recipe
 from distail.recipe_changes import changed_settings
 
 _ITERATIONS = "settings.iterations"
+_START = "start of a run"
 
 
 class RunFolder:
@@ -27,6 +31,7 @@ class RunFolder:
         self.manifest = self.path / "manifest.json"
         self.recipe = self.path / "recipe.yaml"
         self.metrics = self.path / "metrics.jsonl"
+        self.start = self.path / "start.safetensors"
         self.checkpoint = self.path / "checkpoint.safetensors"
         self.distilled = self.path / distilled.FILE_NAME
         self.teacher = self.path / "teacher.safetensors"
@@ -107,6 +112,19 @@ class RunFolder:
             ) from None
         write_text(self.recipe, recipe.to_yaml())
         self.write_manifest({"status": "running", "data_sha256": data_sha256})
+
+    def keep_start(self, pixels: UInt8[Tensor, "n c h w"]) -> None:
+        """Keeps the images that the run begins with; those of its very beginning, if that was before."""
+        if not self.start.exists():
+            write_tensors(self.start, TensorFile(_START, {"pixels": pixels}, {}))
+
+    def read_start(self) -> UInt8[Tensor, "n c h w"] | None:
+        """The images that the run began with; None where it kept none.
+
+        Raises:
+            DistailError: the file is damaged or of another kind.
+        """
+        return read_tensors(self.start, _START).tensors["pixels"] if self.start.exists() else None
 
     def write_manifest(self, values: dict[str, Any]) -> None:
         """Replaces the manifest."""

@@ -30,7 +30,7 @@ from tests.evaluation.separable import ARCHITECTURE, NAMES, Said, images_of
 from tests.methods.with_teacher import TRAINING
 
 ITERATIONS = 6
-FILES = {"manifest.json", "recipe.yaml", "metrics.jsonl", "distilled.safetensors", "images.png"}
+FILES = {"manifest.json", "recipe.yaml", "metrics.jsonl", "start.safetensors", "distilled.safetensors", "images.png"}
 
 
 def write_source(path: Path, train: ImageSet | None = None, test: ImageSet | None = None) -> Path:
@@ -103,6 +103,10 @@ def test_the_folder_holds_the_whole_run(run):
         picture.verify()
     rows = metrics(run)
     assert [row["step"] for row in rows] == list(range(ITERATIONS))
+    start, made = RunFolder(run).read_start(), load_distilled(run).to_pixels()
+    assert start is not None
+    assert start.shape == made.shape
+    assert not torch.equal(start, made)
     assert all(row["loss"] > 0 for row in rows)
 
 

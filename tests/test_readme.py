@@ -60,6 +60,7 @@ def test_commands_and_snippets_work_in_order(tmp_path, monkeypatch, capsys):
         "runs/first/report.html",
         "report.html",
         "bench/first/index.json",
+        "bench/first/report.html",
     ):
         assert (tmp_path / made).is_file(), made
     # The command and its Python twin beside it made the same set.
@@ -70,8 +71,10 @@ def test_files_named_in_the_run_folder_table_exist(tmp_path):
     distail.distill("digits", "random", images_per_class=1, architecture="convnet1-w8", out=tmp_path / "run")
     table = README.split("## What is in a run folder")[1].split("\n## ")[0]
     named = set(re.findall(r"`([a-z]+\.[a-z]+)`", table)) - {"evaluation.json", "checkpoint.safetensors", "report.html"}
-    # A method that only draws logs no losses and has no teacher.
-    assert named - {"metrics.jsonl", "teacher.safetensors"} == {path.name for path in (tmp_path / "run").iterdir()}
+    # A method that only draws changes nothing, logs no losses and has no teacher.
+    assert named - {"metrics.jsonl", "start.safetensors", "teacher.safetensors"} == {
+        path.name for path in (tmp_path / "run").iterdir()
+    }
 
 
 def test_relative_links_lead_somewhere():

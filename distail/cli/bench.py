@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -133,6 +134,11 @@ def _open(grid: str, out: Path | None, source: str | None, output: Output) -> Op
     return open_grid(grid, out=out, source=source, progress=output.progress())
 
 
+def _where(opened: OpenGrid) -> tuple[str, str]:
+    folder = opened.store.path
+    return f"Results are in {folder}.", f"A page of them: distail report {shlex.quote(str(folder))}"
+
+
 def _report(opened: OpenGrid, output: Output) -> GridStatus:
     """Says how far a grid is, with its table."""
     from distail.bench.formats import as_text
@@ -143,5 +149,5 @@ def _report(opened: OpenGrid, output: Output) -> GridStatus:
     found = look(opened.store, opened.plan, known)
     facts = {"folder": str(opened.store.path), **found.to_json()}
     built = build_table(opened.grid, opened.plan, known)
-    output.show(facts, as_text(built), *lines(found), f"Results are in {opened.store.path}.")
+    output.show(facts, as_text(built), *lines(found), *_where(opened))
     return found

@@ -1,4 +1,4 @@
-"""`distail report`: everything about a run on one page."""
+"""`distail report`: everything about a run or a grid on one page."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from distail.cli.options import Output
 
 
 def report(target: Path, /, *, out: Path | None = None, output: Output = Output()) -> None:
-    """Write one HTML page that tells all about a run, and needs no network to be read.
+    """Write one HTML page that tells all about a run or a grid, and needs no network to be read.
 
     Parameters
     ----------
     target
-        A run folder, finished or not, scored or not.
+        A run folder, finished or not, scored or not; or the folder of a grid that `distail bench` made.
     out
-        File to write; must not exist. report.html in the run folder, or the next free name, when omitted.
+        File to write; must not exist. report.html in that folder, or the next free name, when omitted.
     """
     from distail.report.page.html import data_size
-    from distail.report.page.run_page import report_text
-    from distail.reporting import write_report
+    from distail.reporting import report_text, write_report
 
     made = write_report(target, out, output.progress())
     where = f"The page is {made.path} ({data_size(made.num_bytes)}); open it in a browser."
-    output.show(made.to_json(), *report_text(made.facts), where)
+    output.show(made.to_json(), *report_text(made), where)

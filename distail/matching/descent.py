@@ -98,7 +98,7 @@ def descend(problem: Problem, descent: Descent, start: Learned, objective: Objec
     first losses are those of students that overshoot.
 
     Args:
-        problem: data, seed, checkpoint, log.
+        problem: data, seed, checkpoint, log; it is told the images of `start`.
         descent: step sizes.
         start: before the first iteration.
         objective: must depend on its arguments and the problem alone.
@@ -182,6 +182,8 @@ class _State:
             average=start.images if descent.ema_decay else None,
         )
         saved = problem.checkpoint.load()
+        if saved is None:
+            problem.begin(start.images)
         state = fresh if saved is None else fresh._unpacked(*saved)
         # Of peers, only the first has the checkpoint.
         return fresh._unpacked(*problem.runtime.peers.broadcast(state.packed()))

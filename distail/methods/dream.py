@@ -135,7 +135,7 @@ class DREAM(Method):
         require_divisible(problem.train.image_shape, self.mosaic)
         _require_convolutions(problem)
         augment = StackedDSA(self.augmentation)
-        state = ImageState.resumed(problem, self._start(problem))
+        state = ImageState.resumed(problem, self._start(problem), as_pixels=True)
         with problem.progress.task("dream", self.iterations, state.iteration) as advance:
             while state.iteration < self.iterations:
                 iteration = state.iteration

@@ -34,11 +34,18 @@ class ImageState:
     squares: Float[Tensor, "n c h w"] | None = None
 
     @staticmethod
-    def resumed(problem: Problem, start: Float[Tensor, "n c h w"]) -> ImageState:
-        """The state that a killed run left in the problem's checkpoint, or the start."""
+    def resumed(problem: Problem, start: Float[Tensor, "n c h w"], *, as_pixels: bool = False) -> ImageState:
+        """The state that a killed run left in the problem's checkpoint, or the start, which the problem is told.
+
+        Args:
+            problem: data, device and checkpoint.
+            start: initial images, class by class.
+            as_pixels: whether they, and so the state, are pixels in 0..1 instead of preprocessed images.
+        """
         saved = problem.checkpoint.load()
         if saved is None:
             start = start.to(problem.runtime.device)
+            problem.begin(problem.preprocessing.apply(start) if as_pixels else start)
             return ImageState(start, torch.zeros_like(start))
         return ImageState.unpacked(problem, *saved)
 

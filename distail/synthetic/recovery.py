@@ -271,8 +271,9 @@ def _resumed(
     """What a killed run left, or where to begin."""
     saved = problem.checkpoint.load()
     if saved is None:
-        images = start().to(problem.runtime.device)
-        return ImageState.under_adam(within_pixels(images, problem.preprocessing)), {}
+        images = within_pixels(start().to(problem.runtime.device), problem.preprocessing)
+        problem.begin(images)
+        return ImageState.under_adam(images), {}
     tensors, _ = saved
     return ImageState.unpacked(problem, *saved), _unpacked(tensors, problem.runtime.device)
 

@@ -51,7 +51,8 @@ def test_a_grid_from_beginning_to_end(source, tmp_path):
 def test_the_folder_stands_for_the_grid(finished):
     for command in (("bench", finished), ("bench", "status", finished)):
         assert succeed(*command, "--json").json["done"] == 5
-    assert succeed("bench", "status", finished).flat.endswith(f"Results are in {finished}.")
+    told = f"Results are in {finished}. A page of them: distail report {finished}"
+    assert succeed("bench", "status", finished).flat.endswith(told)
 
 
 def test_the_table_in_every_format(finished):

@@ -14,10 +14,9 @@ from distail.models.architecture import check_architecture
 from distail.recipe import Recipe
 from tests.cli.calling import NETWORK, assert_clear_refusal, call, contents, succeed
 
-FILES = {"experts", "manifest.json", "recipe.yaml", "metrics.jsonl", "distilled.safetensors", "images.png"} | {
-    "demo.png",
-    "evaluation.json",
-    "evaluation.txt",
+FILES = {
+    *("manifest.json", "recipe.yaml", "metrics.jsonl", "start.safetensors", "distilled.safetensors", "images.png"),
+    *("experts", "demo.png", "evaluation.json", "evaluation.txt"),
 }
 
 

@@ -13,7 +13,7 @@ from tests.cli.calling import DM, NETWORK, assert_clear_refusal, call, contents,
 from tests.data.sources.builders import pixels, write_folder
 from tests.evaluation.separable import NAMES, images_of
 
-FILES = {"manifest.json", "recipe.yaml", "metrics.jsonl", "distilled.safetensors", "images.png"}
+FILES = {"manifest.json", "recipe.yaml", "metrics.jsonl", "start.safetensors", "distilled.safetensors", "images.png"}
 
 MODULE = """
 import torch

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+from tests.bench.filled import small_grid
 from tests.cli.calling import assert_clear_refusal, call, contents, succeed
 
 
@@ -32,6 +33,20 @@ def test_a_run_that_was_never_scored(dm_run, tmp_path):
     assert f"Not scored yet: distail evaluate {folder}" in shown.flat
     assert contents(folder) == before
     assert "loss" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_a_grid(source, tmp_path):
+    folder = small_grid(source, tmp_path / "my grid")
+    shown = succeed("report", folder)
+    assert "4 rows on " in shown.flat
+    assert "teacher" in shown.out
+    assert "failed: dm, data.imbalance 2, images_per_class 1, seed 0: It did not work." in shown.flat
+    assert f"The page is {folder / 'report.html'} (" in shown.flat
+    again = succeed("report", folder, "--json", "--quiet").json
+    assert again["report"] == str(folder / "report-2.html")
+    assert (again["grid"], again["done"], again["failed"]) == (str(folder), 12, 1)
+    (folder / "grid.yaml").write_text("rows: [dmm]")
+    assert_clear_refusal(call("report", folder), "dmm", "grid.yaml")
 
 
 def test_what_is_no_run_or_no_place_is_refused(run, source, tmp_path):

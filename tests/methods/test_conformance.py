@@ -134,6 +134,21 @@ def test_result_does_not_alias_the_inputs(name: str):
     assert problem.train.labels.max() == 2
 
 
+def test_what_changes_images_tells_what_it_begins_with(name: str):
+    told: list[Tensor] = []
+    problem = tiny_problem(begin=lambda images: told.append(images.clone()))
+    method = cheap(name)
+    made = method.distill(problem)
+    if "iterations" not in type(method).model_fields:
+        assert told == []
+        assert made.real_indices is not None or name == "rded"  # which puts crops together, once
+        return
+    assert len(told) == 1
+    assert told[0].shape == made.images.shape
+    assert bool(torch.isfinite(told[0]).all())
+    assert not torch.equal(told[0].cpu(), made.images)
+
+
 def test_an_empty_class_is_a_clear_error(name: str):
     with pytest.raises(DistailError, match=r"class 1.*add images, or remove the class"):
         distill(name, counts=(4, 0, 2))

@@ -97,7 +97,7 @@ def line_chart(title: str, steps: Sequence[int], values: Sequence[float | None])
     points = _thinned(known)
     low, high = min(v for _, v in points), max(v for _, v in points)
     logarithmic = low > 0 and high / low >= _LOG_FROM
-    ticks = _log_ticks(low, high) if logarithmic else _even_ticks(low, high)
+    ticks = _log_ticks(low, high) if logarithmic else even_ticks(low, high)
     scale = math.log10 if logarithmic else float
     bottom, top = min(scale(low), scale(ticks[0])), max(scale(high), scale(ticks[-1]))
     first, last = points[0][0], points[-1][0]
@@ -177,7 +177,7 @@ def _some(points: Sequence[tuple[int, float]], count: int) -> list[tuple[int, fl
     return [points[round(number * (len(points) - 1) / (count - 1))] for number in range(count)]
 
 
-def _even_ticks(low: float, high: float) -> list[float]:
+def even_ticks(low: float, high: float) -> list[float]:
     """Round numbers around the range, about four."""
     room = (high - low) or abs(high) or 1.0
     unit = 10 ** math.floor(math.log10(room / 3))

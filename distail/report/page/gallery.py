@@ -20,7 +20,7 @@ REAL_PER_CLASS = 8
 """Real images of each class that are shown."""
 
 MAX_STAGES = 6
-"""Sets on the way that are shown, the last included."""
+"""Sets on the way that are shown, the first and the last included."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,15 +167,15 @@ def _pixels(distilled: DistilledSet, indices: Int64[Tensor, " k"]) -> UInt8[Tens
 
 
 def _stages(facts: RunFacts, distilled: DistilledSet, max_bytes: int) -> list[Stage]:
-    """The first image of each class, at some iterations and at the end; nothing where no set on the way was kept."""
-    iterations = _spread(sorted(facts.snapshots), MAX_STAGES - 1)
-    if not iterations:
+    """The first image of each class, at the start, some iterations and the end; nothing where only the end was kept."""
+    iterations = _spread(sorted(facts.snapshots), MAX_STAGES - 1 - (facts.start is not None))
+    if not iterations and facts.start is None:
         return []
     whole = [int((distilled.labels == label).nonzero()[0]) for label, n in enumerate(distilled.class_counts) if n]
     first = torch.tensor(whole[: 2 * COLUMNS])
-    by = reduction_for(1, len(first) * (len(iterations) + 1), distilled.image_shape, max_bytes, wanted=1)
+    by = reduction_for(1, len(first) * (len(iterations) + 2), distilled.image_shape, max_bytes, wanted=1)
     reduction = Reduction(len(first), by.step)
-    stages = []
+    stages = [] if facts.start is None else [_stage("at the start", reduction.apply(facts.start[first]))]
     for iteration in iterations:
         try:
             earlier = load_distilled(facts.snapshots[iteration])
@@ -201,12 +201,9 @@ def _about_start(facts: RunFacts) -> str:
     if facts.real_indices is not None:
         return "The images are real ones, chosen and not changed."
     try:
-        keeps = facts.method is not None and "snapshot_every" in find_method(facts.method).model_fields
+        settings = find_method(facts.method).model_fields if facts.method else {}
     except DistailError:
-        keeps = False
-    if keeps:
-        return (
-            "How the images changed cannot be shown: the run kept none from the way. With --set snapshot_every=N it "
-            "keeps the set every N iterations."
-        )
-    return "How the images changed cannot be shown: this method keeps none from the way."
+        settings = {}
+    if "iterations" in settings:
+        return "How the images changed cannot be shown: the run kept none of those that it began with."
+    return "How the images changed cannot be shown: the method told of none that it began with."

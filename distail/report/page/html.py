@@ -16,24 +16,32 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 SCRIPT = "script.js.j2"
+_PACKAGE = "distail.report.page"
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
-def render(template: str, **values: Any) -> str:
-    """A page from the template of that name, with a policy that lets only the page's own script run."""
-    found = environment()
-    script = found.get_template(SCRIPT).render()
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    return found.get_template(template).render(script_sha256=digest, **values)
+def render(template: str, *, packages: tuple[str, ...] = (), script: str = SCRIPT, **values: Any) -> str:
+    """A page from the template of that name, with a policy that lets only the page's own script run.
+
+    Args:
+        template: its file name.
+        packages: that hold templates, beside this one.
+        script: the template of the page's script.
+        values: what the template shows.
+    """
+    found = environment(*packages)
+    text = found.get_template(script).render()
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+    return found.get_template(template).render(script=script, script_sha256=digest, **values)
 
 
 @cache
-def environment() -> Environment:
-    """The templates of this package, with the filters that write numbers and names."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+def environment(*packages: str) -> Environment:
+    """The templates of this package and of others, with the filters that write numbers and names."""
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     found = Environment(
-        loader=PackageLoader("distail.report.page"),
+        loader=ChoiceLoader([PackageLoader(package) for package in (_PACKAGE, *packages)]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -10,6 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from jaxtyping import UInt8
+from torch import Tensor
+
 from distail.artifact import read_json
 from distail.config import parse_config
 from distail.distilled import DistilledSet, load_distilled
@@ -70,6 +73,7 @@ class RunFacts:
         scored: its evaluations, in the order of their making.
         groups: of its classes, where they were looked for.
         snapshots: files of the set on the way, by iteration, ascending.
+        start: pixels of the images that it began with, in the order of the set; None where none were kept.
         unreadable: what is there but cannot be read, in sentences.
     """
 
@@ -82,6 +86,7 @@ class RunFacts:
     scored: tuple[Scored, ...]
     groups: FoundGroups | None
     snapshots: dict[int, Path]
+    start: UInt8[Tensor, "n c h w"] | None
     unreadable: tuple[str, ...]
 
     @property
@@ -154,6 +159,7 @@ def read_run_facts(target: str | Path) -> RunFacts:
         scored=tuple(_evaluations(folder, unreadable)),
         groups=_groups(folder.path, distilled, provenance.get("data_sha256"), unreadable) if distilled else None,
         snapshots=_snapshots(folder),
+        start=_start(folder, distilled, unreadable) if distilled else None,
         unreadable=tuple(unreadable),
     )
 
@@ -232,6 +238,15 @@ def _found(folder: Path, grouping: Grouping) -> FoundGroups:
     except (DistailError, AttributeError):
         agreement = ()
     return FoundGroups(folder, grouping, pictures, agreement)
+
+
+def _start(folder: RunFolder, distilled: DistilledSet, unreadable: list[str]) -> UInt8[Tensor, "n c h w"] | None:
+    try:
+        start = folder.read_start()
+    except DistailError as error:
+        unreadable.append(str(error))
+        return None
+    return start if start is not None and start.shape == distilled.images.shape else None
 
 
 def _snapshots(folder: RunFolder) -> dict[int, Path]:

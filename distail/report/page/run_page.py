@@ -236,7 +236,7 @@ def _published(facts: RunFacts) -> tuple[BuiltIn, ...]:
     return tuple(sorted(found, key=lambda row: -row.published.accuracy if row.published else 0))
 
 
-def report_text(facts: RunFacts) -> list[RenderableType]:
+def run_text(facts: RunFacts) -> list[RenderableType]:
     """What the page tells first, for a terminal."""
     commands, distilled = Commands(facts), facts.distilled
     parts: list[RenderableType] = [lead(facts)]

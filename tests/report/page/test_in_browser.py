@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from distail.reporting import write_report
+from tests.report.page.reader import CONTRASTS
 
 
 @pytest.fixture(scope="module")
@@ -16,28 +17,6 @@ def scored_file(scored) -> Path:
 @pytest.fixture(scope="module")
 def nasty_file(nasty) -> Path:
     return write_report(nasty, nasty.parent / "in-browser.html").path
-
-
-@pytest.fixture
-def show(browser) -> Any:
-    """Opens a page with these settings of the browser; what it said and asked for is in `.heard` and `.asked`."""
-    contexts = []
-
-    def opened(file: Path, width: int = 1200, **settings: Any) -> Any:
-        context = browser.new_context(viewport={"width": width, "height": 800}, **settings)
-        contexts.append(context)
-        page = context.new_page()
-        page.heard, page.asked = [], []
-        page.on("console", lambda message: page.heard.append(message.text))
-        page.on("pageerror", lambda error: page.heard.append(str(error)))
-        page.on("dialog", lambda dialog: (page.heard.append(dialog.message), dialog.dismiss()))
-        page.on("request", lambda request: page.asked.append(request.url))
-        page.goto(file.as_uri())
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
 
 
 @pytest.mark.parametrize("name", ["scored_file", "nasty_file"])
@@ -70,24 +49,6 @@ def test_the_page_itself_never_scrolls_sideways(show, request, name, width):
     page = show(request.getfixturevalue(name), width)
     page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-
-
-CONTRASTS = """() => {
-  const rgba = text => { const n = text.match(/[\\d.]+/g).map(Number);
-    const f = text.startsWith('color(') ? 255 : 1; return [n[0] * f, n[1] * f, n[2] * f, n.length > 3 ? n[3] : 1]; };
-  const light = c => c.slice(0, 3).map(v => v / 255).map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
-    .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
-  const found = [];
-  for (const one of document.querySelectorAll('body *')) {
-    const own = [...one.childNodes].some(node => node.nodeType === 3 && node.textContent.trim());
-    if (!own || !one.checkVisibility() || one.closest('svg, .hidden, .skip')) continue;
-    let below = one;
-    while (below && rgba(getComputedStyle(below).backgroundColor)[3] === 0) below = below.parentElement;
-    const ink = light(rgba(getComputedStyle(one).color)), ground = light(rgba(getComputedStyle(below).backgroundColor));
-    found.push([(Math.max(ink, ground) + .05) / (Math.min(ink, ground) + .05), one.textContent.trim().slice(0, 30)]);
-  }
-  return found.sort((a, b) => a[0] - b[0]);
-}"""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -19,6 +19,7 @@ def test_a_plain_run(plain):
     assert facts.real_indices is not None
     assert len(facts.real_indices) == 6
     assert (facts.scored, facts.groups, facts.snapshots, facts.unreadable) == ((), None, {}, ())
+    assert facts.start is None
     assert facts.metrics.steps == ()
 
 

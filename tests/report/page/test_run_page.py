@@ -5,7 +5,6 @@ import hashlib
 import re
 import shutil
 from dataclasses import replace
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,29 +17,10 @@ from distail.report.page.gallery import RealSamples
 from distail.report.page.run_facts import RunFacts, Scored, read_run_facts
 from distail.report.page.run_page import MAX_BYTES, run_page
 from distail.reporting import write_report
+from distail.run_folder import RunFolder
 from tests.cli.calling import contents
+from tests.report.page.reader import Reader
 from tests.report.page.runs import evaluation, make_run, score_run
-
-
-class Reader(HTMLParser):
-    """Every tag with its attributes, and all text outside of style and script."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.feed(page)
-        self.text = " ".join(" ".join(self.words).split())
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        if self.tags and self.tags[-1][0] not in ("style", "script"):
-            self.words.append(data)
-
-    def of(self, tag: str) -> list[dict[str, str | None]]:
-        return [found for name, found in self.tags if name == tag]
 
 
 def page_of(folder: Path) -> Reader:
@@ -230,6 +210,23 @@ def test_sets_on_the_way_are_shown(tmp_path, plain):
     alts = [str(image["alt"]) for image in page_of(folder).of("img")]
     on_the_way = [alt.removeprefix("The first image of each of 3 classes ") for alt in alts if alt.startswith("The fi")]
     assert on_the_way == [*(f"after {number} iterations" for number in (0, 20, 40, 50, 70)), "at the end"]
+
+
+def test_what_a_run_began_with_stands_before_what_it_made(tmp_path, plain):
+    folder = tmp_path / "run"
+    shutil.copytree(plain, folder)
+    RunFolder(folder).keep_start(torch.zeros(6, 3, 8, 8, dtype=torch.uint8))
+    RunFolder(folder).keep_start(torch.ones(6, 3, 8, 8, dtype=torch.uint8))  # must not take its place
+    facts = read_run_facts(folder)
+    assert facts.start is not None
+    assert facts.start.sum() == 0
+    alts = [str(image["alt"]) for image in page_of(folder).of("img")]
+    assert [alt for alt in alts if alt.startswith("The first image of each")] == [
+        "The first image of each of 3 classes at the start",
+        "The first image of each of 3 classes at the end",
+    ]
+    (folder / "start.safetensors").write_bytes(b"no tensors")
+    assert "start.safetensors" in read_run_facts(folder).unreadable[0]
 
 
 def test_a_page_never_replaces_another(tmp_path, plain):
