@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, runtime_checkable
 
@@ -50,7 +50,16 @@ class SilentProgress(Progress):
 
 
 class PlainProgress(Progress):
-    """Lines for logs and pipes: at most one every ten seconds a task, and nothing for short tasks."""
+    """Lines for logs and pipes: at most one every ten seconds a task, and nothing for short tasks.
+
+    Args:
+        write: where lines go; standard error when omitted.
+        interval_s: least time between two lines of a task; `PLAIN_INTERVAL_S` when omitted.
+    """
+
+    def __init__(self, write: Callable[[str], None] | None = None, interval_s: float | None = None) -> None:
+        self._write = write or _to_standard_error
+        self._interval_s = PLAIN_INTERVAL_S if interval_s is None else interval_s
 
     @contextmanager
     def task(self, title: str, total: int, done: int = 0) -> Iterator[Advance]:
@@ -62,7 +71,7 @@ class PlainProgress(Progress):
             nonlocal last, current
             current += steps
             now = time.monotonic()
-            if now - last >= PLAIN_INTERVAL_S:
+            if now - last >= self._interval_s:
                 last = now
                 left = (now - begun) / max(current - first, 1) * (total - current)
                 shown = "".join(f", {name} {value:.4g}" for name, value in figures.items())
@@ -71,9 +80,13 @@ class PlainProgress(Progress):
         yield advance
 
     def say(self, message: str) -> None:
-        """Writes one line to standard error."""
-        sys.stderr.write(message + "\n")
-        sys.stderr.flush()
+        """Writes one line."""
+        self._write(message)
+
+
+def _to_standard_error(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
 
 
 class BarProgress(Progress):

@@ -1,6 +1,6 @@
 """A worker goes through the cells of a grid and does what nobody has done. Any number of them may, anywhere, at once.
 
-There is no one to hand out work: a worker claims a cell by a file (`claims.py`), does it, and writes its result. What
+There is no one to hand out work: a worker claims a cell by a file (`claims/`), does it, and writes its result. What
 needs something that another worker is busy with, a set, an expert or a teacher, is put off while there is other work.
 """
 
@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 
 from distail.bench.jobs import Job
 from distail.bench.result import described
 from distail.bench.store import Store
 from distail.bench.workshop import Workshop
-from distail.claims import Claim, Claimed, Claims
+from distail.claims import Claimed, Claims
+from distail.claims.holding import NOTE_EVERY_S
 from distail.errors import DistailError
-from distail.progress import Advance, Progress, format_seconds
+from distail.progress import PlainProgress
 
 _POLL_S = 0.5
 """How often a worker looks again where all that is left waits for others."""
-_NOTE_INTERVAL_S = 1.0
 
 
 class Worker:
@@ -73,7 +72,8 @@ class Worker:
             with self._claims.hold(job.key, described(job.place)) as claim:
                 if self._store.status(job.key) is None:
                     self._begun(job)
-                    self._store.write(self._workshop.run(job, NotingProgress(claim)))
+                    progress = PlainProgress(claim.note, NOTE_EVERY_S)
+                    self._store.write(self._workshop.run(job, progress))
                 return True
         except Claimed as other:
             self._blocked[job.key] = other
@@ -83,31 +83,3 @@ class Worker:
                 f"{self._store.path} cannot be written to: {error.strerror or error}. Make room or access, and start "
                 "the same command again; what is finished is kept."
             ) from None
-
-
-class NotingProgress(Progress):
-    """Leaves in a claim how far its work has come, for whoever looks at the grid."""
-
-    def __init__(self, claim: Claim) -> None:
-        self._claim = claim
-
-    @contextmanager
-    def task(self, title: str, total: int, done: int = 0) -> Iterator[Advance]:
-        """Notes 'training experts: 3/20, 8 s left', once a second at most."""
-        begun = last = time.monotonic()
-        first, current = done, done
-        self._claim.note(f"{title}: {done}/{total}")
-
-        def advance(steps: int = 1, **figures: float) -> None:
-            nonlocal last, current
-            current += steps
-            now = time.monotonic()
-            if now - last >= _NOTE_INTERVAL_S:
-                last = now
-                left = (now - begun) / max(current - first, 1) * (total - current)
-                self._claim.note(f"{title}: {current}/{total}, {format_seconds(left)} left")
-
-        yield advance
-
-    def say(self, message: str) -> None:
-        """Drops the line: what a cell has to say is in its result."""

@@ -14,8 +14,8 @@ from distail import artifact, pipeline
 from distail.bench import worker
 from distail.bench.jobs import jobs_of_rows
 from distail.bench.running import OpenGrid
-from distail.bench.worker import NotingProgress, Worker
-from distail.claims import Claims
+from distail.bench.worker import Worker
+from distail.claims import Claim, Claims
 from distail.distilled import load_distilled
 from distail.errors import DistailError
 from distail.recipe import Recipe, load_recipe
@@ -411,13 +411,10 @@ def test_an_interruption_goes_through_and_leaves_no_claim(source, tmp_path, monk
 # Progress
 
 
-def test_how_far_a_cell_has_come_stands_in_its_claim(tmp_path, monkeypatch):
-    monkeypatch.setattr(worker, "_NOTE_INTERVAL_S", 0.0)
+def test_how_far_a_cell_has_come_stands_in_its_claim(source, tmp_path, monkeypatch):
+    grid = opened(source, tmp_path / "grid", {"dm": DM})
     noted: list[str] = []
-    with Claims(tmp_path).hold("work") as claim:
-        monkeypatch.setattr(claim, "note", noted.append)
-        progress = NotingProgress(claim)
-        with progress.task("distilling", 20, done=5) as advance:
-            advance(5, loss=1.0)
-        progress.say("nothing")
-    assert noted == ["distilling: 5/20", "distilling: 10/20, 0 s left"]
+    monkeypatch.setattr(worker, "NOTE_EVERY_S", 0.0)
+    monkeypatch.setattr(Claim, "note", lambda claim, text: noted.append(text))
+    grid.run()
+    assert any(note.startswith("dm: 1/2, ") for note in noted), noted
