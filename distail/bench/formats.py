@@ -30,8 +30,9 @@ _MOST_COLUMNS = 4
 
 NOTE = (
     "Mean ± sample standard deviation in percent over n students. Best and second best are marked among rows of one "
-    "label protocol; protocols are not comparable. Time: making the set, with experts and teachers that were not "
-    "there yet; of a baseline, training one network. Published numbers are other people's, measured by other code."
+    "label protocol, by the mean alone, which need not be a difference beyond chance; protocols are not comparable. Of "
+    "class_std and ece less is better. Time: making the set, with experts and teachers that were not there yet; of a "
+    "baseline, training one network. Published numbers are other people's, measured by other code."
 )
 
 
@@ -153,7 +154,8 @@ def _one_text(table: Table, title: str) -> RichTable:
     what = f"{table.score.replace('_', ' ')} in percent, {table.architecture}"
     shape = RichTable(title=f"{what}, {title}" if title else what, title_justify="left")
     for number, head in enumerate(heads(table)):
-        shape.add_column(head, justify="left" if number < 2 else "right")
+        is_figure = 3 <= number < 3 + len(table.columns)
+        shape.add_column(head, justify="left" if number < 2 else "right", no_wrap=is_figure)
     styles = {"best": "bold", "second": "underline", "": ""}
     before = None
     for row in table.rows:

@@ -23,6 +23,10 @@ Watch = Callable[[], None]
 """Called while cells run: about once a second where processes do, after each cell where this one does."""
 
 
+def _nothing() -> None:
+    """Watches nothing."""
+
+
 @dataclass(frozen=True)
 class OpenGrid:
     """A grid and its folder.
@@ -71,9 +75,11 @@ class OpenGrid:
             for result in self.results().values():
                 if result.status == "failed" and result.key in keys:
                     self.store.forget(result)
-        for _ in self._work(jobs, workers, cluster):
-            if watch:
-                watch()
+        watch = watch or _nothing
+        work = self._work(jobs, workers, cluster)
+        watch()
+        for _ in work:
+            watch()
         Claims(self.store.claims).clear()
         return self.results()
 

@@ -137,13 +137,18 @@ def headline(status: GridStatus) -> str:
     return f"{status.done} of {status.total} cells are done{failed}, {len(status.running)} run, {waiting} wait{left}."
 
 
+def _stage(running: Running) -> str:
+    """How far a cell has come; a claim is noted with the cell's own description at first."""
+    return one_line(running.holder.note) if running.holder.note not in ("", running.cell) else "begins"
+
+
 def lines(status: GridStatus) -> list[str]:
     """The headline, who works on what, what failed, and what is left out."""
     now = time.time()
     return [
         headline(status),
         *(
-            f"  {one_line(one.cell)}: {one.holder.note or 'begins'} "
+            f"  {one_line(one.cell)}: {_stage(one)} "
             f"({format_seconds(now - one.holder.since)} on {one.holder.host}, process {one.holder.pid})"
             for one in status.running
         ),
@@ -168,9 +173,14 @@ class LineWatch:
     def __init__(self, grid: OpenGrid, say: Callable[[str], None]) -> None:
         self._grid, self._say = grid, say
         self._seen = set(grid.results())
+        self._has_begun = False
 
     def __call__(self) -> None:
-        """Looks, and says what is new."""
+        """Looks, and says what is new; the first time, how much there is to do and where results go."""
+        if not self._has_begun:
+            total, done = len(self._grid.plan.jobs), len(self._seen)
+            self._say(f"{total} cells, {done} of them finished. Results go to {self._grid.store.path}.")
+            self._has_begun = True
         known = self._grid.results()
         for key in known.keys() - self._seen:
             self._say(finished_line(known[key]))

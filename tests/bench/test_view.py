@@ -89,6 +89,9 @@ def test_lines_are_said_once_for_each_cell_whoever_did_it(source, tmp_path):
     said: list[str] = []
     watch = LineWatch(grid, said.append)
     watch()
+    assert said == [f"2 cells, 1 of them finished. Results go to {grid.store.path}."]
+    said.clear()
+    watch()
     assert said == []
     Store(grid.store.path).write(run_of(result_of(second.place, second.key, students([0.25]))))
     watch()
