@@ -43,7 +43,7 @@ class CellResult:
         status: 'done' or 'failed'.
         row, values, seed: where the cell stood when it ran; grids may have changed since.
         kind: 'set' or 'baseline'.
-        labels: the label protocol that was asked for; 'hard' for baselines.
+        labels: the label protocol that applied; where the cell failed, the one that was asked for.
         set: key of the set that was scored; None for baselines.
         students: one by one.
         stored_bytes: what a user has to keep; None where the cell failed.

@@ -20,7 +20,8 @@ from distail.errors import DistailError
 from distail.progress import Progress, SilentProgress
 
 Watch = Callable[[], None]
-"""Called while cells run: about once a second where processes do, after each cell where this one does."""
+"""Called before the first cell and while cells run: about once a second where processes run them, after each cell where
+this one does."""
 
 
 def _nothing() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -18,6 +19,18 @@ if TYPE_CHECKING:
 EXIT_FAILED_CELLS = 1
 """The command did its work, and some cells failed."""
 
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class GridPlace:
+    """Where a grid's results and data are."""
+
+    out: Path | None = None
+    """Folder of the results; bench/NAME when omitted. Several machines that see it may work on it at once."""
+    source: str | None = None
+    """Where the data are, if not where the grid says."""
+
+
 bench = App(
     name="bench",
     help="Run a grid of methods, imbalances, sizes and seeds, resumably; look at it; print its table.",
@@ -30,12 +43,11 @@ def run(
     grid: str,
     /,
     *,
-    out: Path | None = None,
-    source: str | None = None,
     row: Annotated[tuple[str, ...], Repeatable] = (),
     workers: Annotated[int | None, Whole] = None,
     cluster: str | None = None,
     retry: Annotated[bool, Parameter(negative=())] = False,
+    place: GridPlace = GridPlace(),
     output: Output = Output(),
 ) -> None:
     """Run every cell of GRID that has no result yet.
@@ -44,10 +56,6 @@ def run(
     ----------
     grid
         A YAML file, or the folder in which one was run.
-    out
-        Folder for the results; bench/NAME when omitted. Several machines that see it may work on it at once.
-    source
-        Where the data are, if not where the grid says.
     row
         Run this row alone; may be repeated.
     workers
@@ -60,7 +68,7 @@ def run(
     """
     from distail.bench.view import watching
 
-    opened = _open(grid, out, source, output)
+    opened = _open(grid, place, output)
     say = output.progress().say
     quiet = output.quiet or output.json
     with watching(opened, quiet=quiet, terminal=sys.stderr.isatty(), say=say) as watch:
@@ -72,19 +80,15 @@ def run(
 
 
 @bench.command
-def status(grid: str, /, *, out: Path | None = None, source: str | None = None, output: Output = Output()) -> None:
+def status(grid: str, /, *, place: GridPlace = GridPlace(), output: Output = Output()) -> None:
     """Say which cells of GRID are done, which run, and how long the rest will take.
 
     Parameters
     ----------
     grid
         A YAML file, or the folder in which one was run.
-    out
-        Folder of the results; bench/NAME when omitted.
-    source
-        Where the data are, if not where the grid says.
     """
-    _report(_open(grid, out, source, output), output)
+    _report(_open(grid, place, output), output)
 
 
 @bench.command
@@ -95,8 +99,7 @@ def table(
     format: Literal["text", "markdown", "latex", "csv"] = "text",
     score: Annotated[tuple[str, ...], Repeatable] = ("accuracy",),
     arch: str | None = None,
-    out: Path | None = None,
-    source: str | None = None,
+    place: GridPlace = GridPlace(),
     output: Output = Output(),
 ) -> None:
     """Print the table of GRID, as far as it is done.
@@ -111,15 +114,11 @@ def table(
         accuracy, balanced_accuracy, class_std, worst_class, macro_f1, ece, many, medium or few; may be repeated.
     arch
         Network of the students; the first of the grid when omitted.
-    out
-        Folder of the results; bench/NAME when omitted.
-    source
-        Where the data are, if not where the grid says.
     """
     from distail.bench.formats import as_text, in_format, note
     from distail.bench.table import build_table
 
-    opened = _open(grid, out, source, output)
+    opened = _open(grid, place, output)
     known = opened.results()
     tables = [build_table(opened.grid, opened.plan, known, score=name, architecture=arch) for name in score]
     if format == "text":
@@ -128,10 +127,10 @@ def table(
         standard_output().file.write(in_format(format, tables))
 
 
-def _open(grid: str, out: Path | None, source: str | None, output: Output) -> OpenGrid:
+def _open(grid: str, place: GridPlace, output: Output) -> OpenGrid:
     from distail.bench.running import open_grid
 
-    return open_grid(grid, out=out, source=source, progress=output.progress())
+    return open_grid(grid, out=place.out, source=place.source, progress=output.progress())
 
 
 def _where(opened: OpenGrid) -> tuple[str, str]:
