@@ -154,8 +154,7 @@ def _one_text(table: Table, title: str) -> RichTable:
     what = f"{table.score.replace('_', ' ')} in percent, {table.architecture}"
     shape = RichTable(title=f"{what}, {title}" if title else what, title_justify="left")
     for number, head in enumerate(heads(table)):
-        is_figure = 3 <= number < 3 + len(table.columns)
-        shape.add_column(head, justify="left" if number < 2 else "right", no_wrap=is_figure)
+        shape.add_column(head, justify="left" if number < 2 else "right")
     styles = {"best": "bold", "second": "underline", "": ""}
     before = None
     for row in table.rows:
