@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,20 +81,25 @@ def linked(draft: Path, path: Path) -> bool:
     return True
 
 
-def remove(path: Path, token: str) -> None:
-    """Removes the claim with this token, and no other that has taken its place in the meantime."""
-    written = read(path)
-    if written is None or written.token != token:
-        return
-    aside = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.tmp")
+def remove(path: Path, token: str) -> bool:
+    """Removes the claim with this token, and never one that has taken its place; whether this process did it.
+
+    Of all who find a claim stale one alone gets the right to remove it, a file named after its token. Without that, one
+    who read the old claim and was slow would remove the claim of the one who was faster.
+    """
+    right = path.with_name(f".{path.stem}.{hashlib.sha256(token.encode()).hexdigest()[:32]}.tmp")
     try:
-        path.rename(aside)
-    except FileNotFoundError:
-        return  # another process was faster
-    moved = read(aside)
-    if moved is not None and moved.token != token:
-        linked(aside, path)
-    aside.unlink(missing_ok=True)
+        right.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    try:
+        written = read(path)
+        if written is None or written.token != token:
+            return False  # another process was faster
+        path.unlink()
+        return True
+    finally:
+        right.unlink(missing_ok=True)
 
 
 def read(path: Path) -> Written | None:

@@ -22,6 +22,7 @@ from distail.progress import Progress, SilentProgress, format_seconds
 RENEW_EVERY_S = 5.0
 NOTE_EVERY_S = 1.0
 """Notes are written at most that often; the last one is not lost, but written with the next renewal."""
+_ENDED_POLL_S = 0.005
 _FIRST_POLL_S, _LAST_POLL_S, _POLL_GROWTH = 0.2, 2.0, 1.5
 _ENDING = ".json"
 
@@ -170,6 +171,7 @@ class Claims:
                 raise self._unusable(error) from None
             holder = self.holder(name)
             if holder is None:
+                time.sleep(_ENDED_POLL_S)
                 continue
             if not self.wait:
                 raise Claimed(name, holder, self.folder)
@@ -186,8 +188,9 @@ class Claims:
         if (written := read(path)) is not None:
             if not written.is_stale(self._now()):
                 return None
-            remove(path, written.token)
             self._sweep()
+            if not remove(path, written.token):
+                return None
         claim = Claim(path, uuid.uuid4().hex, note)
         return claim if claim._take() else None
 
