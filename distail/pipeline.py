@@ -150,7 +150,7 @@ def _going_on(folder: RunFolder) -> str:
 def _warn_without_test_images(recipe: Recipe, progress: Progress) -> None:
     """Says before hours of work that nothing is set aside to score them on."""
     if recipe.test is None and recipe.data.holdout is None and "test" not in source_splits(recipe.data.source):
-        progress.say(
+        progress.warn(
             f"{recipe.data.source} has no test split: nothing is set aside to score the set on. Start again with "
             "--holdout 0.2, or name other images with --test when evaluating."
         )
@@ -163,7 +163,7 @@ def _warn_of_repeats(problem: Problem) -> None:
     if small:
         named = ", ".join(f"{one_line(name)} ({count})" for count, name in small[:_NAMED])
         others = f" and {len(small) - _NAMED} more" if len(small) > _NAMED else ""
-        problem.progress.say(
+        problem.progress.warn(
             f"--ipc {problem.images_per_class} is more than these classes have images: {named}{others}. Methods that "
             "start from real images repeat them."
         )

@@ -36,6 +36,10 @@ class Progress(ABC):
     def say(self, message: str) -> None:
         """Shows one line now."""
 
+    def warn(self, message: str) -> None:
+        """Shows one line about what the user may not want; reports of many runs keep such lines."""
+        self.say(message)
+
 
 class SilentProgress(Progress):
     """Says nothing; the default of the Python interface."""
@@ -135,6 +139,28 @@ class BarProgress(Progress):
     def say(self, message: str) -> None:
         """Prints one line above the bar."""
         self._console.print(message, markup=False, highlight=False)
+
+
+class KeptWarnings(Progress):
+    """Shows what another reporter shows, and keeps the warnings, each once."""
+
+    def __init__(self, shown: Progress) -> None:
+        self._shown = shown
+        self.warnings: list[str] = []
+
+    def task(self, title: str, total: int, done: int = 0) -> AbstractContextManager[Advance]:
+        """As the other shows it."""
+        return self._shown.task(title, total, done)
+
+    def say(self, message: str) -> None:
+        """As the other shows it."""
+        self._shown.say(message)
+
+    def warn(self, message: str) -> None:
+        """Keeps the line, and shows it."""
+        if message not in self.warnings:
+            self.warnings.append(message)
+        self._shown.warn(message)
 
 
 def progress_for(*, quiet: bool) -> Progress:

@@ -20,6 +20,7 @@ from distail.data.image_set import IN_MEMORY, ImageSet
 from distail.errors import DistailError
 from distail.progress import Progress, SilentProgress
 from distail.report.page.gallery import REAL_PER_CLASS, RealSamples
+from distail.report.page.html import is_page
 from distail.report.page.run_facts import RunFacts, read_run_facts
 from distail.report.page.run_page import run_page, run_text
 from distail.run_folder import unused_path
@@ -52,8 +53,9 @@ def write_report(target: str | Path, out: str | Path | None = None, progress: Pr
     """Writes the page of a run or a grid.
 
     Args:
-        target: the run folder, or the folder of a grid; nothing of theirs but the new page is touched.
-        out: file to write, which must not exist; report.html in that folder, or the next free name, when omitted.
+        target: the run folder, or the folder of a grid; nothing of theirs but the page is touched.
+        out: file to write, which must not exist. When omitted it is report.html in that folder, in place of the one
+            that was made before; or the next free name, where report.html is somebody else's.
         progress: how to report; silent when omitted.
 
     Raises:
@@ -69,7 +71,7 @@ def write_report(target: str | Path, out: str | Path | None = None, progress: Pr
     else:
         facts = read_run_facts(target)
         page = run_page(facts, _real_samples(facts, progress or SilentProgress()))
-    path = unused_path(facts.folder / FILE_NAME) if out is None else Path(out)
+    path = _usual_path(facts.folder) if out is None else Path(out)
     write_text(path, page)
     return Report(path, len(page.encode()), facts)
 
@@ -96,6 +98,12 @@ def _run_json(facts: RunFacts) -> dict[str, Any]:
             for value in [result.summary(subject, architecture)["accuracy"]]
         ]
     return {"run": str(facts.folder), "complete": facts.complete, "scores": scores}
+
+
+def _usual_path(folder: Path) -> Path:
+    """Where the page goes: over an earlier one, which says less, but over no other file."""
+    usual = folder / FILE_NAME
+    return usual if is_page(usual) else unused_path(usual)
 
 
 def _require_page_name(path: Path) -> None:

@@ -265,7 +265,7 @@ def open_test_images(
     else:
         raise DistailError("The set does not say where its data came from. Name held-out images with --test SOURCE.")
     for unreadable in contents.unreadable:
-        progress.say(f"left out, unreadable: {unreadable.where} ({unreadable.reason})")
+        progress.warn(f"left out, unreadable: {unreadable.where} ({unreadable.reason})")
     if own is None or own.image_size is None:
         _require_size(contents, size)
     return contents.images

@@ -53,7 +53,7 @@ def read_training_split(data: DataRecipe, progress: Progress) -> ImageSet:
     """
     contents = read_source(data.source, "train", image_size=data.image_size, strict=data.strict, progress=progress)
     for unreadable in contents.unreadable:
-        progress.say(f"left out, unreadable: {unreadable.where} ({unreadable.reason})")
+        progress.warn(f"left out, unreadable: {unreadable.where} ({unreadable.reason})")
     return contents.images
 
 

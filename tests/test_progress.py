@@ -9,6 +9,7 @@ from distail import progress
 from distail.progress import (
     PLAIN_INTERVAL_S,
     BarProgress,
+    KeptWarnings,
     PlainProgress,
     Progress,
     SilentProgress,
@@ -165,3 +166,14 @@ def test_the_reporter_fits_where_it_reports(monkeypatch, quiet, terminal, kind):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
     assert type(progress_for(quiet=quiet)) is kind
     assert issubclass(kind, Progress)
+
+
+def test_warnings_are_shown_and_kept_once(capsys):
+    kept = KeptWarnings(PlainProgress())
+    for message in ("few images", "many images", "few images"):
+        kept.warn(message)
+    kept.say("a line")
+    with kept.task("work", 1) as advance:
+        advance()
+    assert kept.warnings == ["few images", "many images"]
+    assert capsys.readouterr().err.splitlines() == ["few images", "many images", "few images", "a line"]

@@ -76,7 +76,7 @@ def run_grid(
         grid: a YAML file, the folder in which one was run, or what such a file holds: base, rows, vary and so on.
         out: folder for the results; bench/NAME of the file when omitted. Results that are there are kept and used.
         source: where the data are, if not where the grid says.
-        rows: run these alone; all when empty.
+        rows: run these alone, and give their results alone; all when empty.
         workers: processes side by side; 1 works in this one. One for each GPU, or 1, when omitted. A script that asks
             for more must keep its own work below `if __name__ == "__main__":`, since they import it.
         cluster: 'ray' for a Ray cluster that is started here, or the address of one that runs.
@@ -88,6 +88,6 @@ def run_grid(
             do not raise: see `GridResults.failed`.
     """
     target = parse_config(Grid, grid, "distail.run_grid") if isinstance(grid, Mapping) else grid
-    opened = open_grid(target, out=out, source=source, progress=progress)
-    known = opened.run(workers=workers, cluster=cluster, rows=rows, retry=retry)
+    opened = open_grid(target, out=out, source=source, progress=progress).narrowed(rows)
+    known = opened.run(workers=workers, cluster=cluster, retry=retry)
     return GridResults(tuple(known.values()), opened)

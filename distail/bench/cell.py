@@ -13,6 +13,8 @@ from distail.errors import DistailError, did_you_mean
 from distail.evaluation.recipe import BaselineRecipe, EvaluationRecipe
 from distail.recipe import Recipe
 
+_OF_METHODS = ("method", "settings")
+"""Keys of a recipe that say nothing without the method of a row."""
 _SEEDS = "Leave it out, and write `seeds:` beside `rows:`."
 
 IMBALANCE, IPC = "data.imbalance", "images_per_class"
@@ -97,6 +99,7 @@ def expand(grid: Grid, where: str = "grid") -> Expansion:
     places: list[Place] = []
     left_out: list[LeftOut] = []
     _require_known_axes(grid, where)
+    _require_possible_values(grid, where)
     for name, row in grid.rows.items():
         _require_possible(row, grid, f"{where}, row {name}")
     for seed in grid.seeds:
@@ -138,6 +141,17 @@ def _require_known_axes(grid: Grid, where: str) -> None:
         raise DistailError(
             f"{where}: no numbers of '{grid.published}' are known to be published. {did_you_mean(grid.published, data)}"
         )
+
+
+def _require_possible_values(grid: Grid, where: str) -> None:
+    """Refuses what no recipe takes where it stands, rather than in the first row that has it."""
+    some: dict[str, Any] = {"data": {"source": "any"}, "method": "any"}
+    base = merged(some, {key: value for key, value in grid.base.items() if key not in _OF_METHODS})
+    parse_config(Recipe, base, f"{where}, base")
+    for name, values in grid.vary.items():
+        if name.split(".")[0] not in _OF_METHODS:
+            for value in values:
+                parse_config(Recipe, merged(base, nested({name: value})), f"{where}, vary")
 
 
 def _require_possible(row: Mapping[str, Any], grid: Grid, where: str) -> None:

@@ -151,8 +151,7 @@ def _one_text(table: Table, title: str) -> RichTable:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    what = f"{table.score.replace('_', ' ')} in percent, {table.architecture}"
-    shape = RichTable(title=f"{what}, {title}" if title else what, title_justify="left")
+    shape = RichTable(title=f"{table.title}, {title}" if title else table.title, title_justify="left")
     for number, head in enumerate(heads(table)):
         shape.add_column(head, justify="left" if number < 2 else "right")
     styles = {"best": "bold", "second": "underline", "": ""}

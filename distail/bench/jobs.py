@@ -69,17 +69,23 @@ def plan(expansion: Expansion, keys: Keys) -> Plan:
     return Plan(expansion, tuple(names), tuple(jobs.values()))
 
 
-def jobs_of_rows(plan: Plan, rows: Collection[str]) -> list[Job]:
-    """The jobs that stand in some rows; all where none is named.
+def plan_of_rows(plan: Plan, rows: Collection[str]) -> Plan:
+    """A plan with some rows alone; with all where none is named.
 
     Raises:
         DistailError: there is no such row.
     """
     if not rows:
-        return list(plan.jobs)
+        return plan
     there = list(dict.fromkeys(place.row for place in plan.expansion.places))
     for row in rows:
         if row not in there:
             raise DistailError(f"The grid has no row '{row}'. {did_you_mean(row, there)}")
-    keys = {key for place, key in zip(plan.expansion.places, plan.keys, strict=True) if place.row in rows}
-    return [job for job in plan.jobs if job.key in keys]
+    kept = [(place, key) for place, key in zip(plan.expansion.places, plan.keys, strict=True) if place.row in rows]
+    keys = tuple(key for _, key in kept)
+    left_out = tuple(out for out in plan.expansion.left_out if out.row in rows)
+    return Plan(
+        Expansion(tuple(place for place, _ in kept), left_out),
+        keys,
+        tuple(job for job in plan.jobs if job.key in set(keys)),
+    )

@@ -14,7 +14,20 @@ from distail.evaluation.result import Evaluation
 
 FORMAT = 1
 
-SCORES = ("accuracy", "balanced_accuracy", "class_std", "worst_class", "macro_f1", "ece", "many", "medium", "few")
+SCORE_TITLES = {
+    "accuracy": "accuracy in percent",
+    "balanced_accuracy": "balanced accuracy in percent",
+    "class_std": "standard deviation over classes in points (less is better)",
+    "worst_class": "accuracy of the worst class in percent",
+    "macro_f1": "macro F1 in percent",
+    "ece": "calibration error in percent (less is better)",
+    "many": "accuracy of many-shot classes in percent",
+    "medium": "accuracy of medium-shot classes in percent",
+    "few": "accuracy of few-shot classes in percent",
+}
+"""Scores as titles of tables name them."""
+
+SCORES = tuple(SCORE_TITLES)
 """Figures of a student that tables can show."""
 
 
@@ -51,6 +64,7 @@ class CellResult:
         peak_memory_bytes: of the process that made the set, or trained the baseline.
         seconds: wall time of the cell in its process, waiting left out; a set that another cell had made is not in it.
         error: one paragraph, where the cell failed.
+        warnings: what the user may not have wanted.
     """
 
     key: str
@@ -69,6 +83,7 @@ class CellResult:
     seconds: float
     error: str | None
     written: str
+    warnings: tuple[str, ...] = ()
 
     @property
     def subject(self) -> str:
@@ -87,7 +102,7 @@ class CellResult:
             KeyError, TypeError: it is something else.
         """
         students = tuple(StudentLine(**student) for student in values["students"])
-        return CellResult(**{**values, "students": students})
+        return CellResult(**{**values, "students": students, "warnings": tuple(values.get("warnings", ()))})
 
 
 def unscored(place: Place, key: str, set_key: str | None) -> CellResult:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from distail.bench.cell import expand
 from distail.bench.grid import Grid, grid_text, load_grid, parse_grid
-from distail.bench.jobs import Job, Plan, jobs_of_rows, plan
+from distail.bench.jobs import Plan, plan, plan_of_rows
 from distail.bench.keys import Keys
 from distail.bench.pool import default_workers, work_here, work_in_processes
 from distail.bench.result import CellResult
@@ -33,7 +33,7 @@ class OpenGrid:
     """A grid and its folder.
 
     Attributes:
-        plan: of all rows.
+        plan: of all rows, or of those that it was narrowed to.
         text: the grid as it is written.
     """
 
@@ -47,12 +47,19 @@ class OpenGrid:
         known = self.store.results()
         return {job.key: known[job.key] for job in self.plan.jobs if job.key in known}
 
+    def narrowed(self, rows: Sequence[str]) -> OpenGrid:
+        """The same with some rows alone; with all where none is named.
+
+        Raises:
+            DistailError: there is no such row.
+        """
+        return replace(self, plan=plan_of_rows(self.plan, rows))
+
     def run(
         self,
         *,
         workers: int | None = None,
         cluster: str | None = None,
-        rows: Sequence[str] = (),
         retry: bool = False,
         watch: Watch | None = None,
     ) -> dict[str, CellResult]:
@@ -61,30 +68,28 @@ class OpenGrid:
         Args:
             workers: processes; 1 works in this one. One for each GPU, or 1, when omitted.
             cluster: 'ray', or the address of a cluster of Ray's such as 'ray://head:10001'; here when omitted.
-            rows: the rows to run; all when empty.
             retry: run failed cells again.
             watch: called now and then.
 
         Raises:
-            DistailError: no such row, a folder that cannot be written to, or Ray is not there. Cells that fail do
-                not raise; their results say why.
+            DistailError: a folder that cannot be written to, or Ray is not there. Cells that fail do not raise; their
+                results say why.
         """
-        jobs = jobs_of_rows(self.plan, rows)
-        keys = {job.key for job in jobs}
         self.store.begin(self.text)
         if retry:
             for result in self.results().values():
-                if result.status == "failed" and result.key in keys:
+                if result.status == "failed":
                     self.store.forget(result)
         watch = watch or _nothing
-        work = self._work(jobs, workers, cluster)
+        work = self._work(workers, cluster)
         watch()
         for _ in work:
             watch()
         Claims(self.store.claims).clear()
         return self.results()
 
-    def _work(self, jobs: Sequence[Job], workers: int | None, cluster: str | None) -> Iterator[None]:
+    def _work(self, workers: int | None, cluster: str | None) -> Iterator[None]:
+        jobs = self.plan.jobs
         if workers is not None and workers < 1:
             raise DistailError(f"--workers {workers} does no work. Give at least 1.")
         if cluster is not None:

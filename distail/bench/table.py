@@ -10,7 +10,7 @@ from typing import Any, Literal
 from distail.bench.cell import IMBALANCE, IPC, Place
 from distail.bench.grid import Grid, combinations
 from distail.bench.jobs import Plan
-from distail.bench.result import SCORES, CellResult
+from distail.bench.result import SCORE_TITLES, SCORES, CellResult
 from distail.catalog import built_in, recipe_names
 from distail.errors import DistailError, did_you_mean
 from distail.evaluation.metrics import Summary, summarise
@@ -86,6 +86,11 @@ class Table:
     architecture: str
     columns: tuple[Mapping[str, Any], ...]
     rows: tuple[TableRow, ...]
+
+    @property
+    def title(self) -> str:
+        """'accuracy in percent, convnet3'."""
+        return f"{SCORE_TITLES[self.score]}, {self.architecture}"
 
     def column_title(self, column: Mapping[str, Any]) -> str:
         """'IF 100, IPC 10'; 'all' where nothing varies."""

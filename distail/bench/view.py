@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from distail.bench.cell import IPC, Place
 from distail.bench.formats import as_text
 from distail.bench.jobs import Plan
 from distail.bench.result import CellResult, described
@@ -49,8 +50,9 @@ class GridStatus:
         left_out: places that hold no cell, with reasons.
         running: cells that somebody works on.
         errors: of failed cells, what failed and why.
-        seconds_left: at the pace of finished cells of the same rows, shared by those who work now; None where none
-            has finished.
+        warnings: each with the first cell that gave it and how many others did.
+        seconds_left: at the pace of finished cells of the same row and size, or of the nearest that is known, shared
+            by those who work now; None where none has finished.
     """
 
     total: int
@@ -59,6 +61,7 @@ class GridStatus:
     left_out: tuple[str, ...]
     running: tuple[Running, ...]
     errors: tuple[tuple[str, str], ...]
+    warnings: tuple[tuple[str, int, str], ...]
     seconds_left: float | None
 
     @property
@@ -79,6 +82,9 @@ class GridStatus:
                 for one in self.running
             ],
             "errors": [{"cell": cell, "error": error} for cell, error in self.errors],
+            "warnings": [
+                {"cell": cell, "others": others, "warning": warning} for cell, others, warning in self.warnings
+            ],
             "seconds_left": self.seconds_left,
         }
 
@@ -106,21 +112,40 @@ def look(store: Store, plan: Plan, known: Mapping[str, CellResult]) -> GridStatu
         errors=tuple(
             (described(places[result.key]), result.error or "") for result in finished if result.status == "failed"
         ),
+        warnings=tuple(_warnings((described(places[result.key]), result) for result in finished)),
         seconds_left=_seconds_left(plan, known, len(running)),
     )
 
 
+def _warnings(finished: Iterable[tuple[str, CellResult]]) -> Iterator[tuple[str, int, str]]:
+    cells: dict[str, list[str]] = {}
+    for cell, result in finished:
+        for warning in result.warnings:
+            cells.setdefault(warning, []).append(cell)
+    for warning, own in cells.items():
+        yield own[0], len(own) - 1, warning
+
+
 def _seconds_left(plan: Plan, known: Mapping[str, CellResult], workers: int) -> float | None:
-    """What unfinished cells will take, as long as finished ones of the same row, or of any, did on average."""
-    by_row: dict[str, list[float]] = {}
+    """What unfinished cells will take, as long on average as finished ones that are like them did."""
+    alike: dict[tuple[object, ...], list[float]] = {}
     for result in known.values():
         if result.status == "done":
-            by_row.setdefault(result.row, []).append(result.seconds)
-    if not by_row:
+            for kind in _kinds(result):
+                alike.setdefault(kind, []).append(result.seconds)
+    if not alike:
         return None
-    average = fmean(second for seconds in by_row.values() for second in seconds)
-    left = [fmean(by_row.get(job.place.row, [average])) for job in plan.jobs if job.key not in known]
+    means = {kind: fmean(seconds) for kind, seconds in alike.items()}
+    left = (
+        next(means[kind] for kind in _kinds(job.place) if kind in means) for job in plan.jobs if job.key not in known
+    )
     return sum(left) / max(workers, 1)
+
+
+def _kinds(one: Place | CellResult) -> tuple[tuple[object, ...], ...]:
+    """What a cell may have in common with others, the most telling first: its row and size, its row, its size."""
+    size = one.values.get(IPC)
+    return (one.row, size), (one.row,), ("", size), ()
 
 
 def _values(values: Mapping[str, Any]) -> str:
@@ -154,7 +179,14 @@ def lines(status: GridStatus) -> list[str]:
         ),
         *(f"  failed: {one_line(cell)}: {one_line(error)}" for cell, error in status.errors),
         *(f"  left out: {one_line(out)}" for out in status.left_out),
+        *(f"  note: {warned(*warning)}" for warning in status.warnings),
     ]
+
+
+def warned(cell: str, others: int, warning: str) -> str:
+    """'random, IPC 50, seed 0, and 2 other cells: what is not as wanted'."""
+    also = f" and {others} other {'cell' if others == 1 else 'cells'}" if others else ""
+    return f"{one_line(cell)}{also}: {one_line(warning)}"
 
 
 def picture(grid: OpenGrid) -> Group:

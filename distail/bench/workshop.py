@@ -24,7 +24,7 @@ from distail.errors import DistailError
 from distail.evaluation.result import Evaluation
 from distail.experts.bank import ExpertBank
 from distail.full_data import run_baseline
-from distail.progress import Progress
+from distail.progress import KeptWarnings, Progress
 from distail.provenance import environment
 from distail.recipe import DataRecipe, Recipe, load_recipe
 from distail.recipe_changes import changed_settings
@@ -65,6 +65,7 @@ class Workshop:
             OSError: the folder cannot be written to; nothing is recorded.
         """
         cell = job.place.cell
+        progress = KeptWarnings(progress)
         runtime = resolve_runtime(cell.recipe.device, cell.recipe.precision)
         runtime.reset_peak_memory()
         begun = time.perf_counter()
@@ -89,6 +90,7 @@ class Workshop:
             peak_memory_bytes=facts.get("peak_memory_bytes"),
             seconds=time.perf_counter() - begun,
             error=error,
+            warnings=tuple(progress.warnings),
         )
         if evaluation:
             result = replace(

@@ -57,7 +57,7 @@ def run(
     grid
         A YAML file, or the folder in which one was run.
     row
-        Run this row alone; may be repeated.
+        Run this row alone, and count and show no other; may be repeated.
     workers
         Processes that work side by side, with the threads or GPUs divided among them; one for each GPU, or 1, when
         omitted.
@@ -68,11 +68,11 @@ def run(
     """
     from distail.bench.view import watching
 
-    opened = _open(grid, place, output)
+    opened = _open(grid, place, output).narrowed(row)
     say = output.progress().say
     quiet = output.quiet or output.json
     with watching(opened, quiet=quiet, terminal=sys.stderr.isatty(), say=say) as watch:
-        opened.run(workers=workers, cluster=cluster, rows=row, retry=retry, watch=watch)
+        opened.run(workers=workers, cluster=cluster, retry=retry, watch=watch)
     if not _report(opened, output).failed:
         return
     output.tell("Correct what failed, and start the same command again with --retry.")

@@ -15,7 +15,7 @@ def report(target: Path, /, *, out: Path | None = None, output: Output = Output(
     target
         A run folder, finished or not, scored or not; or the folder of a grid that `distail bench` made.
     out
-        File to write; must not exist. report.html in that folder, or the next free name, when omitted.
+        File to write; must not exist. report.html in that folder when omitted, where it replaces an earlier report.
     """
     from distail.report.page.html import data_size
     from distail.reporting import report_text, write_report

@@ -128,7 +128,7 @@ def descend(problem: Problem, descent: Descent, start: Learned, objective: Objec
                 told = f"{found.told(loss, idle, begin)}. {descent.advice(terms, found.culprits)}"
                 raise _stopped(problem, before, f"{descent.name}: in iteration {iteration} {told}")
             if mean is not None:
-                problem.progress.say(
+                problem.progress.warn(
                     f"{descent.name}: the matching loss starts at {mean * idle:.3g}; a student that never moved has "
                     f"{idle:g}, and losses should fall below that. {descent.advice(terms)}."
                 )
@@ -146,7 +146,7 @@ def descend(problem: Problem, descent: Descent, start: Learned, objective: Objec
             f"{descent.settings.initial_learning_rate:g}), or lift the limit with --set threshold=null."
         )
     if num_skipped:
-        problem.progress.say(
+        problem.progress.warn(
             f"{num_skipped} of {done} iterations changed nothing: the loss was above {descent.threshold:g}."
         )
     return state.result()

@@ -59,7 +59,7 @@ def test_large_grids_have_fewer_tables(folder, monkeypatch):
     assert [table.score for table in found.tables] == ["accuracy", "balanced_accuracy"]
     assert len(found.no_room) == 7
     assert "calibration" not in pages.grid_page(found).split("Not here, so that")[0].split("<table")[0]
-    assert "ece of convnet2-w8" in Reader(pages.grid_page(found)).text
+    assert "calibration error in percent (less is better), convnet2-w8" in Reader(pages.grid_page(found)).text
 
 
 def test_all_seeds_of_a_figure_are_pooled(source, tmp_path):

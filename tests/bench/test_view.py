@@ -2,6 +2,7 @@
 
 import io
 import time
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -50,12 +51,38 @@ def test_time_left_goes_by_the_rows_and_is_shared_by_who_works(tmp_path):
     known = {
         job.key: result_of(job.place, job.key, students([0.5]), seconds=by_row[job.place.row]) for job in PLAN.jobs[:2]
     }
-    # Three of each row are left, and two of a row of which nothing is known: the average of all stands for them.
+    # Three of each row are left, and two of a row of which nothing is known: others of their size stand for them.
     expected = 3 * 1.0 + 3 * 100.0 + 2 * 50.5
     assert look(store, PLAN, known).seconds_left == pytest.approx(expected)
     claims = Claims(store.claims)
     with claims.hold(PLAN.jobs[3].key), claims.hold(PLAN.jobs[4].key):
         assert look(store, PLAN, known).seconds_left == pytest.approx(expected / 2)
+
+
+def test_time_left_goes_by_the_size_of_sets(tmp_path):
+    grid = grid_of({"random": {}, "dm": {}}, vary={IPC: [1, 50]}, seeds=2)
+    plan = plan_of(grid)
+    taken = {("random", 1): 1.0, ("random", 50): 20.0, ("dm", 1): 5.0}
+    known = {
+        job.key: result_of(job.place, job.key, students([0.5]), seconds=taken[place])
+        for job in plan.jobs
+        if job.place.seed == 0 and (place := (job.place.row, job.place.values[IPC])) in taken
+    }
+    # dm at 50 has not run: its own row is nearer than another row of that size.
+    assert look(Store(tmp_path), plan, known).seconds_left == pytest.approx(1.0 + 20.0 + 5.0 + 2 * 5.0)
+
+
+def test_what_cells_warned_of_is_said_once(tmp_path):
+    known = {
+        job.key: replace(result_of(job.place, job.key, students([0.5])), warnings=("dog has 3 images",))
+        for job in PLAN.jobs[:3]
+    }
+    store = Store(tmp_path)
+    status = look(store, PLAN, known)
+    first = "random, data.imbalance 100, images_per_class 10, seed 0"
+    assert status.warnings == ((first, 2, "dog has 3 images"),)
+    assert lines(status)[-1] == f"  note: {first} and 2 other cells: dog has 3 images"
+    assert status.to_json()["warnings"] == [{"cell": first, "others": 2, "warning": "dog has 3 images"}]
 
 
 def test_a_finished_grid(tmp_path):

@@ -12,8 +12,9 @@ import pytest
 
 from distail import artifact, pipeline
 from distail.bench import worker
-from distail.bench.jobs import jobs_of_rows
+from distail.bench.jobs import plan_of_rows
 from distail.bench.running import OpenGrid
+from distail.bench.store import Store
 from distail.bench.worker import Worker
 from distail.claims import Claim, Claims
 from distail.distilled import load_distilled
@@ -144,10 +145,10 @@ def test_moved_data_are_the_same_data(source, tmp_path, made):
 
 def test_some_rows_alone(source, tmp_path):
     grid = opened(source, tmp_path / "grid", BY_LABELS)
-    assert {result.row for result in grid.run(rows=["random"]).values()} == {"random"}
+    assert {result.row for result in grid.narrowed(["random"]).run().values()} == {"random"}
     assert len(grid.run()) == 3
     with pytest.raises(DistailError, match=r"The grid has no row 'rando'. Did you mean 'random'"):
-        jobs_of_rows(grid.plan, ["rando"])
+        plan_of_rows(grid.plan, ["rando"])
 
 
 def test_baselines_stand_beside(source, tmp_path):
@@ -167,6 +168,15 @@ def test_images_are_set_aside_where_there_is_no_test_split(tmp_path):
     alone = write_npz(tmp_path / "alone.npz", images=pets((12, 12, 12), 1))
     grid = opened(alone, tmp_path / "grid", ["random"], base={"data": {"holdout": 0.25}})
     assert [result.status for result in grid.run().values()] == ["done"]
+
+
+def test_what_a_cell_warns_of_is_kept_with_its_result(source, tmp_path):
+    grid = opened(source, tmp_path / "grid", ["random"], vary={IPC: [1, 50]})
+    few, many = grid.run().values()
+    assert few.warnings == ()
+    (warning,) = many.warnings
+    assert warning.startswith("--ipc 50 is more than these classes have images: ")
+    assert Store(grid.store.path).results()[many.key].warnings == many.warnings
 
 
 # Failures
@@ -246,7 +256,8 @@ def test_failed_cells_run_again_when_asked(source, tmp_path, failing, made):
     made.clear()
     assert [result.status for result in grid.run().values()] == ["failed", "failed", "done"]
     done = grid.store.file(grid.plan.jobs[2].key).stat()
-    assert [result.status for result in grid.run(retry=True, rows=["random"]).values()] == ["failed", "failed", "done"]
+    assert [result.status for result in grid.narrowed(["random"]).run(retry=True).values()] == ["done"]
+    assert [result.status for result in grid.results().values()] == ["failed", "failed", "done"]
     assert [result.status for result in grid.run(retry=True).values()] == ["done"] * 3
     assert made == ["dm"]
     assert grid.store.file(grid.plan.jobs[2].key).stat() == done
@@ -378,7 +389,7 @@ def test_a_set_that_was_begun_is_finished(source, tmp_path, state):
 
 def test_a_full_disk_ends_the_grid_and_loses_nothing(source, tmp_path, monkeypatch):
     grid = opened(source, tmp_path / "grid", BY_LABELS)
-    grid.run(rows=["random"])
+    grid.narrowed(["random"]).run()
     files = contents(grid.store.cells)
     real = artifact.write_tensors
 

@@ -91,7 +91,9 @@ def test_data_from_another_place_are_the_same_cells(source, finished, tmp_path):
 def test_some_rows_first(source, tmp_path):
     grid = write_grid(tmp_path / "g.yaml", source, ["random", "dm"])
     told = succeed("bench", grid, "--row", "random", "--quiet", "--json").json
-    assert (told["done"], told["left"]) == (1, 1)
+    assert (told["cells"], told["done"], told["left"]) == (1, 1, 0)
+    told = succeed("bench", "status", grid, "--json").json
+    assert (told["cells"], told["done"], told["left"]) == (2, 1, 1)
 
 
 def test_failed_cells_are_told_and_run_again_when_asked(source, tmp_path, monkeypatch):
@@ -153,7 +155,7 @@ BAD: dict[str, tuple[Any, tuple[str, ...]]] = {
     "unknown setting": ({"rows": {"dm": {"settings": {"iteration": 1}}}}, ("row dm", "iteration", "Did you mean")),
     "unknown key": ({"rows": {"dm": {"ipc": 1}}}, ("row dm", "ipc")),
     "unknown axis": ({"rows": ["dm"], "vary": {"ipc": [1]}}, ("'vary' names 'ipc'",)),
-    "impossible value": ({"rows": ["dm"], "vary": {IPC: [0]}}, ("row dm", IPC, "greater than")),
+    "impossible value": ({"rows": ["dm"], "vary": {IPC: [0]}}, ("g.yaml, vary: ", IPC, "greater than")),
     "unknown network": ({"rows": {"dm": {"architecture": "convnot"}}}, ("row dm", "convnot")),
     "unknown baseline": ({"rows": {"all": {"baseline": "crtt"}}}, ("row all", "Did you mean 'crt'?")),
     "unknown source": ({"rows": ["dm"], "base": {"data": {"source": "digitz"}}}, ("row dm", "digitz")),

@@ -18,8 +18,8 @@ def test_a_scored_run(run, tmp_path):
     assert page.startswith("<!doctype html>")
     assert "Reliability diagram" in page  # what evaluate keeps is enough to draw it
     again = succeed("report", folder, "--json", "--quiet").json
-    assert again["report"] == str(folder / "report-2.html")
-    assert again["bytes"] == (folder / "report-2.html").stat().st_size
+    assert again["report"] == str(folder / "report.html")
+    assert again["bytes"] == (folder / "report.html").stat().st_size
     saved = json.loads((folder / "evaluation.json").read_text())["summaries"][0]["scores"]["accuracy"]
     assert again["scores"][0]["accuracy"] == saved
     assert (again["complete"], again["scores"][0]["labels"]) == (True, "hard")
@@ -43,7 +43,7 @@ def test_a_grid(source, tmp_path):
     assert "failed: dm, data.imbalance 2, images_per_class 1, seed 0: It did not work." in shown.flat
     assert f"The page is {folder / 'report.html'} (" in shown.flat
     again = succeed("report", folder, "--json", "--quiet").json
-    assert again["report"] == str(folder / "report-2.html")
+    assert again["report"] == str(folder / "report.html")
     assert (again["grid"], again["done"], again["failed"]) == (str(folder), 12, 1)
     (folder / "grid.yaml").write_text("rows: [dmm]")
     assert_clear_refusal(call("report", folder), "dmm", "grid.yaml")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from distail.bench.cell import Place
-from distail.bench.result import SCORES, CellResult
+from distail.bench.result import SCORE_TITLES, SCORES, CellResult
 from distail.bench.running import OpenGrid, open_grid
 from distail.bench.store import Store
 from distail.bench.table import Table, build_table
@@ -119,9 +119,8 @@ def _tables(opened: OpenGrid, known: Mapping[str, CellResult]) -> tuple[tuple[Ta
     count = 0
     for architecture in networks:
         for score in SCORES:
-            title = f"{score.replace('_', ' ')} of {architecture}"
             if tables and count * (len(tables) + 1) > MAX_FIGURES * len(tables):
-                no_room.append(title)
+                no_room.append(f"{SCORE_TITLES[score]}, {architecture}")
                 continue
             table = build_table(opened.grid, opened.plan, known, score=score, architecture=architecture)
             if not tables or any(cell and cell.summary for row in table.rows for cell in row.cells):

@@ -14,7 +14,7 @@ from distail.bench.page.cells import SpotView, spot_view
 from distail.bench.page.charts import STYLES, grid_charts, rows_text
 from distail.bench.page.grid_facts import GridFacts, Spot
 from distail.bench.table import SHORT_NAMES, SMALLER_IS_BETTER, Table, TableCell, TableRow, shown
-from distail.bench.view import headline, lines
+from distail.bench.view import headline, lines, warned
 from distail.data.long_tail import FEW_BELOW, MANY_ABOVE
 from distail.errors import DistailError
 from distail.progress import format_seconds
@@ -151,6 +151,8 @@ def _rendered(facts: GridFacts, cells: Sequence[SpotView]) -> str:
         "num_known": known,
         "failures": status.errors[:MAX_LINES],
         "num_failures": len(status.errors),
+        "warnings": tuple(warned(*warning) for warning in status.warnings[:MAX_LINES]),
+        "num_warnings": len(status.warnings),
         "left_out": status.left_out[:MAX_LINES],
         "num_left_out": len(status.left_out),
         "running": tuple(f"{one.cell}: {one.holder.note or 'begins'}, on {one.holder.host}" for one in status.running),
@@ -229,7 +231,7 @@ def _table(facts: GridFacts, number: int, table: Table, links: dict[tuple[str, s
     protocols = dict.fromkeys(row.labels for row in table.rows)
     return TableView(
         number=number,
-        title=_capital(f"{table.score.replace('_', ' ')} of {table.architecture}"),
+        title=_capital(table.title),
         columns=titles,
         costs=tuple(formats.heads(table)[3 + len(titles) :]),
         protocols=tuple(

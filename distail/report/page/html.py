@@ -6,6 +6,7 @@ import base64
 import hashlib
 import math
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distail.evaluation.metrics import Summary
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 SCRIPT = "script.js.j2"
 _PACKAGE = "distail.report.page"
+_GENERATOR = "distail report"
+_HEAD = 2000
+"""Characters of a page within which it says what made it."""
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
@@ -32,7 +36,16 @@ def render(template: str, *, packages: tuple[str, ...] = (), script: str = SCRIP
     found = environment(*packages)
     text = found.get_template(script).render()
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
-    return found.get_template(template).render(script=script, script_sha256=digest, **values)
+    return found.get_template(template).render(script=script, script_sha256=digest, generator=_GENERATOR, **values)
+
+
+def is_page(path: Path) -> bool:
+    """Whether there is a page that `render` made."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as opened:
+            return f'<meta name="generator" content="{_GENERATOR}">' in opened.read(_HEAD)
+    except OSError:
+        return False
 
 
 @cache

@@ -12,6 +12,8 @@ from tests.report.page.reader import CONTRASTS
 
 OPEN_ALL = "document.querySelectorAll('details').forEach(one => { one.open = true; one.hidden = false; })"
 
+ECE = "Calibration error in percent (less is better), convnet2-w8"
+
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory) -> dict[str, Path]:
@@ -81,8 +83,8 @@ def test_rows_and_columns_can_be_filtered(show, files):
     page.get_by_label("IPC", exact=True).select_option("3")
     heads = page.locator("section.view:visible thead th:visible").all_text_contents()
     assert heads[:5] == ["method", "n", "IF 10, IPC 3", "IF 2, IPC 3", "stored"]
-    page.get_by_label("Show", exact=True).select_option(label="Ece of convnet2-w8")
-    assert page.get_by_role("heading", name="Ece of convnet2-w8").is_visible()
+    page.get_by_label("Show", exact=True).select_option(label=ECE)
+    assert page.get_by_role("heading", name=ECE).is_visible()
     assert not page.get_by_role("heading", name="Accuracy of convnet2-w8").is_visible()
 
 
@@ -133,7 +135,7 @@ def test_charts_can_be_heard(show, files):
 def test_without_scripts_all_of_it_is_there(show, files):
     page = show(files["small"], java_script_enabled=False)
     assert page.locator("button:visible, select:visible").count() == 0
-    assert page.get_by_role("heading", name="Ece of convnet2-w8").is_visible()
+    assert page.get_by_role("heading", name=ECE).is_visible()
     cells = page.locator("details.cell")
     assert cells.count() == 15
     assert all(cells.nth(place).is_visible() for place in range(15))

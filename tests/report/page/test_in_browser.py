@@ -10,13 +10,13 @@ from tests.report.page.reader import CONTRASTS
 
 
 @pytest.fixture(scope="module")
-def scored_file(scored) -> Path:
-    return write_report(scored, scored.parent / "in-browser.html").path
+def scored_file(scored, tmp_path_factory) -> Path:
+    return write_report(scored, tmp_path_factory.mktemp("pages") / "scored.html").path
 
 
 @pytest.fixture(scope="module")
-def nasty_file(nasty) -> Path:
-    return write_report(nasty, nasty.parent / "in-browser.html").path
+def nasty_file(nasty, tmp_path_factory) -> Path:
+    return write_report(nasty, tmp_path_factory.mktemp("pages") / "nasty.html").path
 
 
 @pytest.mark.parametrize("name", ["scored_file", "nasty_file"])

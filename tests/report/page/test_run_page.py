@@ -229,12 +229,18 @@ def test_what_a_run_began_with_stands_before_what_it_made(tmp_path, plain):
     assert "start.safetensors" in read_run_facts(folder).unreadable[0]
 
 
-def test_a_page_never_replaces_another(tmp_path, plain):
+def test_a_page_replaces_an_earlier_one_and_nothing_else(tmp_path, plain):
     folder = tmp_path / "run"
     shutil.copytree(plain, folder)
     before = contents(folder)
-    first, second = write_report(folder), write_report(folder)
-    assert (first.path.name, second.path.name) == ("report.html", "report-2.html")
+    first = write_report(folder)
+    whole = first.path.read_text()
+    first.path.write_text(whole.partition("</head>")[0])
+    assert write_report(folder).path == first.path
+    assert first.path.read_text() == whole
+    first.path.write_text("<!doctype html><title>mine</title>")
+    assert write_report(folder).path == folder / "report-2.html"
+    assert "mine" in first.path.read_text()
     assert {name: value for name, value in contents(folder).items() if "report" not in name} == before
     with pytest.raises(DistailError, match=r"exists\. Choose another name"):
         write_report(folder, first.path)
