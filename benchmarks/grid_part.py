@@ -1,0 +1,48 @@
+"""Tables of committed grids, as `distail bench table` prints them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from distail.bench.cell import expand
+from distail.bench.formats import as_markdown
+from distail.bench.grid import Grid
+from distail.bench.jobs import Plan
+from distail.bench.result import CellResult, described
+from distail.bench.table import SCORE_TITLES, build_table
+from distail.config import parse_config
+
+SCORES = ("accuracy", "worst_class", "class_std")
+_BESIDE = ("versions", "hardware", "threads", "precision")
+
+
+def grid_tables(report: dict[str, Any]) -> str:
+    """Markdown of what `grid_results.py` kept: how much has run, a table a score, and which cells are missing."""
+    grid = parse_config(Grid, report["grid"], "the committed grid")
+    known = {
+        cell["key"]: CellResult.from_json({name: value for name, value in cell.items() if name not in _BESIDE})
+        for cell in report["cells"]
+    }
+    expansion = expand(grid)
+    keys = tuple(report["places"].get(described(place), described(place)) for place in expansion.places)
+    plan = Plan(expansion, keys, ())
+    done = sum(known[key].status == "done" for key in set(keys) if key in known)
+    hardware = sorted({f"{cell['hardware']}, {cell['threads']} threads a process" for cell in report["cells"]})
+    parts = [f"{done} of {len(set(keys))} cells are done ({'; '.join(hardware)})."]
+    for score in SCORES:
+        table = build_table(grid, plan, known, score=score)
+        parts += [f"### {SCORE_TITLES[score].capitalize()}", as_markdown(table).strip()]
+    missing = list(_missing(plan, known))
+    return "\n\n".join([*parts, "Not run: " + "; ".join(missing) + "." if missing else "Every cell has run."])
+
+
+def _missing(plan: Plan, known: dict[str, CellResult]) -> Iterator[str]:
+    """'lad (IF 100, IPC 50; IF 10, IPC 1)' for every row with cells that have no result."""
+    rows: dict[str, list[str]] = {}
+    for place, result in plan.results(known):
+        if result is None or result.status != "done":
+            values = f"IF {place.values['data.imbalance']:g}, IPC {place.values['images_per_class']}"
+            rows.setdefault(place.row, []).append(values + (" failed" if result else ""))
+    total = len({str(place.values) for place, _ in plan.results(known)})
+    for row, values in rows.items():
+        distinct = list(dict.fromkeys(values))
+        yield f"`{row}` ({'all' if len(distinct) == total else '; '.join(distinct)})"

@@ -1,0 +1,48 @@
+"""Keeps what a grid has found, small enough to be committed, for docs/results.md.
+
+    python benchmarks/grid_results.py bench/cifar10lt-cpu
+
+The result is benchmarks/results/grid-NAME.json: the grid's text, and every finished cell with the figures of each of
+its students, its cost, versions and hardware. The page is made from it without the data.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from page_parts import RESULTS
+
+from distail.artifact import write_json
+from distail.bench.result import described
+from distail.bench.running import open_grid
+
+_ENVIRONMENT = ("versions", "hardware", "threads", "precision")
+
+
+def main() -> None:
+    """Reads the folder of a grid and writes its result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("grid", type=Path, help="folder in which a grid was run")
+    parser.add_argument("--name", help="of the result; the folder's own when omitted")
+    asked = parser.parse_args()
+    opened = open_grid(asked.grid)
+    known = opened.results()
+    base = {**opened.grid.base, "data": {**opened.grid.base.get("data", {}), "source": "cifar10"}}
+    cells: list[dict[str, Any]] = []
+    for key, result in known.items():
+        facts = opened.store.content(key)["environment"]
+        cells.append({**result.to_json(), **{name: facts[name] for name in _ENVIRONMENT if name in facts}})
+    write_json(
+        RESULTS / f"grid-{asked.name or asked.grid.resolve().name}.json",
+        {
+            "grid": opened.grid.model_copy(update={"base": base}).model_dump(mode="json", exclude_unset=True),
+            "places": {
+                described(place): key for place, key in zip(opened.plan.expansion.places, opened.plan.keys, strict=True)
+            },
+            "cells": cells,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
