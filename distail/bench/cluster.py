@@ -7,6 +7,7 @@ the workers and says when one is gone.
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -102,7 +103,10 @@ def _connected(address: str) -> Any:
             logging_level=logging.ERROR,
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise _unreachable(address, " ".join(str(error).split())[:200]) from None
+        reason = " ".join(str(error).split())[:200]
+        if "RAY_AUTH_MODE" not in os.environ and address != LOCAL:
+            reason += "; if it asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN here"
+        raise _unreachable(address, reason) from None
     return ray
 
 

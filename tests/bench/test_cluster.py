@@ -5,7 +5,10 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
+from subprocess import DEVNULL, PIPE
 
 import pytest
 
@@ -15,16 +18,43 @@ from distail.errors import DistailError
 from tests.bench.grids import grid_of, opened
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
+QUIET = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "01" * 32}
+
+
+HOLDS_A_CLUSTER = """
+import ray
+print(ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False).address_info["gcs_address"], flush=True)
+input()
+"""
+
+
+@contextmanager
+def running_cluster() -> Iterator[str]:
+    """The address of a cluster that another process started, and ends."""
+    arguments = [sys.executable, "-c", HOLDS_A_CLUSTER]
+    with subprocess.Popen(arguments, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, text=True, env=QUIET) as holder:
+        assert holder.stdin
+        assert holder.stdout
+        try:
+            yield holder.stdout.readline().strip()
+        finally:
+            holder.stdin.close()
+
+
+def bench(*flags: str) -> subprocess.CompletedProcess[str]:
+    """`distail bench g.yaml` as a user calls it."""
+    command = [sys.executable, "-m", "distail", "bench", "g.yaml", *flags, "--workers", "1", "--json"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=QUIET, check=False)
 
 
 @needs_ray
-def test_a_grid_on_a_local_cluster(source, tmp_path):
+@pytest.mark.parametrize("own", [True, False], ids=["started here", "by address"])
+def test_a_grid_on_a_cluster_of_this_machine(own, source, tmp_path):
     rows = {"random": {}, "wrong": {"method": "dm", "settings": {"iterations": 1, "image_lr": 1e38}}}
     (tmp_path / "g.yaml").write_text(grid_text(grid_of(rows, base={"data": {"source": str(source)}})))
-    command = [sys.executable, "-m", "distail", "bench", "g.yaml", "--cluster", "ray", "--workers", "1", "--json"]
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=False)
-    told = json.loads(done.stdout)
+    with nullcontext("ray") if own else running_cluster() as address:
+        done = bench("--cluster", address)
+    told = json.loads(done.stdout or "{}")
     assert told["done"] + told["failed"] == 2, done.stderr
     assert told["done"] >= 1
     assert done.returncode == (1 if told["failed"] else 0)
