@@ -49,10 +49,10 @@ FINDINGS = """\
 - The set was made by 120 iterations of 8 rounds from real images, not by 1,000 of 10 from noise.
 - Three groups instead of two take 2.9 points from two stages with DC's set: the group stage is right for 67% instead of
   88%.
-- On the usual 12,406 images two stages help the weaker sets and harm the best: `random` and `dc` gain 4.0 points by soft
-  routing (30.5 to 34.5 and 41.0 to 45.1), `dm` 1.9 (44.0 to 45.9), `lad` loses 2.0 (46.6 to 44.6; `frog` alone loses
-  22). Spread over classes grows a little in each. No row reaches the 49.4 of a network on all images, whose spread is
-  2.5 to 3 times as large: there the paper's claim, that two stages beat the original data, does not hold.
+- On the usual 12,406 images two stages help the weaker sets and harm the best: `random` and `dc` gain 4.0 points by
+  soft routing (30.5 to 34.5 and 41.0 to 45.1), `dm` 1.9 (44.0 to 45.9), `lad` loses 2.0 (46.6 to 44.6; `frog` alone
+  loses 22). Spread over classes grows a little in each. No row reaches the 49.4 of a network on all images, whose
+  spread is 2.5 to 3 times as large: there the paper's claim, that two stages beat the original data, does not hold.
 - The gain comes from the group stage that has seen all images: with both stages on DC's images alone it is gone (41.0
   and 40.9), and with both on all images two stages lose 1.9 points to one network.
 - Why `lad` loses is not measured. Its group stage, on ZCA-whitened images, is right for 86% where that of `random` and
