@@ -47,9 +47,9 @@ FINDINGS = """\
 - The groups found are vehicles and animals. The group stage is right for 88% of the test images from all images, and
   for 81% from 100 distilled ones.
 - The set was made by 120 iterations of 8 rounds from real images, not by 1,000 of 10 from noise.
-- More groups do harm. Two stages with DC's set reach 40.2 with two groups, 37.3 with three and 35.6 with five, where the
-  set alone has 36.5: the group stage is right for 88%, 67% and 47%, and brings the long tail back (class std 12, 18 and
-  27), since it has learned it.
+- More groups do harm. Two stages with DC's set reach 40.2 with two groups, 37.3 with three and 35.6 with five, where
+  the set alone has 36.5: the group stage is right for 88%, 67% and 47%, and brings the long tail back (class std 12, 18
+  and 27), since it has learned it.
 - On the usual 12,406 images two stages help the weaker sets and harm the best: `random` and `dc` gain 4.0 points by
   soft routing (30.5 to 34.5 and 41.0 to 45.1), `dm` 1.9 (44.0 to 45.9), `lad` loses 2.0 (46.6 to 44.6; `frog` alone
   loses 22). Spread over classes grows a little in each. No row reaches the 49.4 of a network on all images, whose

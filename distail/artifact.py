@@ -156,6 +156,8 @@ def read_tensors(path: Path, kind: str) -> TensorFile:
     """
     from safetensors import SafetensorError, safe_open
 
+    if path.is_dir():
+        raise DistailError(f"{path} is a folder. Name a file; a run's set is RUN/distilled.safetensors.")
     if not path.is_file():
         raise DistailError(f"{path} does not exist. Check the path; a run's set is RUN/distilled.safetensors.")
     with path.open("rb") as opened:

@@ -160,7 +160,7 @@ def require_free_folder(out: str | Path | None) -> None:
 
 
 def _shown(name: str, found: FoundGroups, seed: int) -> Shown:
-    return Shown(name, project(found.features, found.labels, found.centroids, seed), found.grouping)
+    return Shown(name, project(found.features, found.labels, found.centroids, seed), found.grouping, seed)
 
 
 def _members(grouping: Grouping) -> list[list[str]]:

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from distail.cli.options import Compute, Output, Repeatable, Whole, num_groups, parse_settings
+from distail.errors import DistailError
 
 if TYPE_CHECKING:
     from distail.group_study import GroupStudy
+
+_FLAGS = {"num_groups": "--groups", "num_centroids": "--centroids", "features": "--features", "epochs": "--epochs"}
 
 
 def group(
@@ -98,7 +101,7 @@ def group(
                 "strict": strict,
             },
             "settings": {
-                **parse_settings(set),
+                **_settings(set),
                 "num_groups": num_groups(groups),
                 "num_centroids": centroids,
                 "features": features,
@@ -117,6 +120,14 @@ def group(
     )
     study = study_groups(recipe, out=out, networks=networks, progress=output.progress())
     output.show(study.to_json(), *_report(study, out))
+
+
+def _settings(set: tuple[str, ...]) -> dict[str, Any]:
+    """Settings that have no flag of their own."""
+    settings = parse_settings(set)
+    for name in settings.keys() & _FLAGS.keys():
+        raise DistailError(f"--set {name}=… does what {_FLAGS[name]} is for. Use that.")
+    return settings
 
 
 def _report(study: GroupStudy, out: Path | None) -> list[Any]:

@@ -54,7 +54,7 @@ class ImageSet:
         if len(self.class_names) < 2:
             raise DistailError(
                 f"{self.origin}: only one class ({', '.join(self.class_names)}). "
-                "Distillation needs at least two classes to tell apart: add the others."
+                "There must be at least two to tell apart: add the others."
             )
         if len(set(self.class_names)) != len(self.class_names):
             raise DistailError(f"{self.origin}: class names repeat. Give every class a name of its own.")

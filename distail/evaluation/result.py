@@ -96,7 +96,7 @@ class Evaluation:
         subject = subject or self.students[0].subject
         students = self.of(subject, architecture)
         if not students:
-            raise DistailError(f"Nothing was scored on '{subject}' with {architecture or 'any architecture'}.")
+            raise self._nobody(subject, architecture)
         found = {}
         for name in SCALAR_SCORES:
             values = [getattr(student.scores, name) for student in students]
@@ -106,16 +106,32 @@ class Evaluation:
 
     def per_class(self, subject: str | None = None, architecture: str | None = None) -> tuple[Summary, ...]:
         """n, mean and sample std of each class' accuracy over seeds; arguments as for `summary`."""
-        students = self.of(subject or self.students[0].subject, architecture)
+        subject = subject or self.students[0].subject
+        students = self.of(subject, architecture)
+        if not students:
+            raise self._nobody(subject, architecture)
         rows = [student.scores.per_class for student in students]
         return tuple(summarise(list(column)) for column in zip(*rows, strict=True))
 
     def group_accuracy(self, subject: str, architecture: str | None = None) -> Summary | None:
         """n, mean and sample std over seeds of the share of test images whose group was decided rightly; None where
-        there are no two stages."""
-        values = [student.group_accuracy for student in self.of(subject, architecture)]
+        there are no two stages.
+
+        Raises:
+            DistailError: no such students.
+        """
+        students = self.of(subject, architecture)
+        if not students:
+            raise self._nobody(subject, architecture)
+        values = [student.group_accuracy for student in students]
         known = [value for value in values if value is not None]
         return summarise(known) if known else None
+
+    def _nobody(self, subject: str, architecture: str | None) -> DistailError:
+        there = "; ".join(f"'{one}' with {network}" for one, network in self.groups)
+        return DistailError(
+            f"Nothing was scored on '{subject}' with {architecture or 'any architecture'}. Ask for one of: {there}."
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, with the summaries beside the single students."""

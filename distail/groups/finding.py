@@ -34,6 +34,9 @@ from distail.runtime import Runtime
 from distail.seeding import derive_seed, torch_generator
 from distail.training.recipe import TrainRecipe
 
+_HARDLY_BETTER = 1.5
+"""Times the accuracy of chance below which features are not worth grouping."""
+
 
 @dataclass(frozen=True, eq=False)
 class FoundGroups:
@@ -106,6 +109,13 @@ def find_grouping(
     images = {"train": parts.rest, "heldout": parts.heldout_or_lent, "test": test}[settings.features]
     looked_at = _sampled(images, settings, seed)
     seen = embedded_by(network, looked_at.images, runtime)
+    accuracy = _balanced_accuracy(seen.probabilities, looked_at.labels)
+    if accuracy < _HARDLY_BETTER / train.num_classes:
+        progress.warn(
+            f"{architecture}, seed {seed}, tells classes apart hardly better than chance ({accuracy:.0%} right, "
+            "classes counted alike), so its groups mean little. Train it longer with --epochs, or choose another "
+            "--arch."
+        )
     centroids = class_centroids(
         seen.embeddings, looked_at.labels, train.class_names, settings.num_centroids, derive_seed(seed, "centroids")
     )
@@ -124,6 +134,7 @@ def find_grouping(
         "num_images": len(looked_at),
         "num_centroids": list(centroids.counts),
         "architecture": architecture,
+        "balanced_accuracy": accuracy,
         "seed": seed,
         "settings": settings.model_dump(mode="json"),
         "cut": {"value": cut.value, "upper_bound": cut.upper_bound, "exact": cut.exact, "gap": cut.gap},
@@ -190,7 +201,8 @@ def require_possible_groups(settings: GroupingSettings, num_classes: int) -> Non
     """
     if isinstance(settings.num_groups, int) and not 2 <= settings.num_groups <= num_classes:
         raise DistailError(
-            f"{num_classes} classes cannot be cut into {settings.num_groups} groups. Ask for 2 to {num_classes} groups."
+            f"{num_classes} classes cannot be cut into {settings.num_groups} "
+            f"{'group' if settings.num_groups == 1 else 'groups'}. Ask for 2 to {num_classes} groups."
         )
 
 
@@ -237,6 +249,12 @@ def _sampled(images: ImageSet | None, settings: GroupingSettings, seed: int) -> 
             own = own[drawn[: settings.max_images]]
         kept.append(own)
     return images.subset(torch.cat(kept))
+
+
+def _balanced_accuracy(probabilities: Float[Tensor, "n k"], labels: Int64[Tensor, " n"]) -> float:
+    """The share of right answers, every class counted alike."""
+    right = (probabilities.argmax(1) == labels).double()
+    return float(torch.stack([right[labels == label].mean() for label in labels.unique()]).mean())
 
 
 def _tried(

@@ -56,7 +56,8 @@ class Grouping:
         """
         if self.class_names != class_names:
             missing = sorted(set(class_names) ^ set(self.class_names))
-            differ = f"they differ in {', '.join(missing[:5])}" if missing else "their order differs"
+            others = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+            differ = f"they differ in {', '.join(missing[:5])}{others}" if missing else "their order differs"
             raise DistailError(
                 f"The grouping was made for other classes than those of {what}: {differ}. Make one with "
                 "`distail group SOURCE`."
@@ -118,6 +119,10 @@ def grouping_from(values: Any, path: str) -> Grouping:
         raise DistailError(
             f"{path}: every class must be in exactly one group, which is not so for {', '.join(odd[:5])}. Mend the "
             "file, or make a grouping with `distail group SOURCE`."
+        )
+    if not all(groups):
+        raise DistailError(
+            f"{path}: a group holds no class. Remove it, or make a grouping with `distail group SOURCE`."
         )
     number = {name: place for place, group in enumerate(groups) for name in group}
     return Grouping(names, canonical(tuple(number[name] for name in names)), provenance)

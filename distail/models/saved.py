@@ -21,6 +21,8 @@ from distail.parallel import map_chunks
 KIND = "network"
 _NETWORK_PREFIX = "network."
 _PREPROCESSING_PREFIX = "preprocessing."
+_BRIGHTEST = 2.0
+"""Floating point pixels above are of the scale 0..255; resizing may lead a little beyond 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,14 +98,19 @@ def raw_image_logits(
     Args:
         answer: from preprocessed images to `num_outputs` numbers each.
         model: holds the networks that `answer` asks.
-        images: pixels 0..255, before preprocessing, on any device.
+        images: pixels 0..255, before preprocessing, on any device; or floating point in 0..1.
         preprocessing: what the networks were trained behind.
         num_outputs: columns of the result.
         batch_size: images at a time; the result does not depend on it beyond rounding.
 
     Raises:
-        DistailError: images of another shape than those that the networks were trained on.
+        DistailError: images of another shape than those that the networks were trained on, or of another scale.
     """
+    if images.is_floating_point() and images.numel() and float(images.max()) > _BRIGHTEST:
+        raise DistailError(
+            f"Images in floating point must be scaled to 0..1, but go up to {float(images.max()):g}. Divide them by "
+            "255, or pass bytes (uint8)."
+        )
     if tuple(images.shape[1:]) != preprocessing.image_shape:
         raise DistailError(
             f"The network was trained on images of shape {preprocessing.image_shape} (channels, height, width), "

@@ -52,11 +52,13 @@ class Shown:
         name: of the data.
         projection: of the features.
         grouping: found from them.
+        seed: of the network that they come from.
     """
 
     name: str
     projection: Projection
     grouping: Grouping
+    seed: int = 0
 
 
 class _Page:
@@ -131,7 +133,7 @@ def comparison_picture(shown: Sequence[Shown], path: Path) -> None:
     by_class = len(first.class_names) <= MAX_MARKED_CLASSES
     rows = ("class", "group") if by_class else ("group",)
     side = _PANEL if len(shown) < 3 else 340
-    gap, top = 16, _MARGIN + (_TITLE if len(shown) > 1 else 0)
+    gap, top = 16, _MARGIN + _TITLE
     legend_width = 22 + _legend_width(first, by_class)
     across = len(shown) == 1
     columns = len(rows) if across else len(shown)
@@ -142,8 +144,8 @@ def comparison_picture(shown: Sequence[Shown], path: Path) -> None:
     page = _Page(max(width, int(text_width(foot, 12)) + 2 * _MARGIN), height)
     for place, one in enumerate(shown):
         colour_of = _matched(first, one.grouping)
-        if not across:
-            page.text(_MARGIN + place * (side + gap), _MARGIN + _TITLE // 2, _fit(one.name, side), size=17, bold=True)
+        room = width - 2 * _MARGIN if across else side
+        page.text(_MARGIN + place * (side + gap), _MARGIN + _TITLE // 2, _fit(one.name, room), size=17, bold=True)
         for row, kind in enumerate(rows):
             left = _MARGIN + (row * block if across else place * (side + gap))
             above = top + (0 if across else row * (side + _TITLE))
@@ -167,7 +169,13 @@ def distances_picture(found: FoundGroups, path: Path) -> None:
     room = int(max(text_width(name, 12) for name in names)) + 16 if named else 0
     left, top = _MARGIN + room, _MARGIN + _TITLE + 12
     page = _Page(left + side + 110 + _MARGIN, top + side + room + _MARGIN)
-    page.text(_MARGIN, _MARGIN + _TITLE // 2 - 6, "Distances between classes, by group", size=17, bold=True)
+    page.text(
+        _MARGIN,
+        _MARGIN + _TITLE // 2 - 6,
+        "Distances between classes, by group",
+        size=17,
+        bold=True,
+    )
     axes = page.panel(left, top, side, side)
     matrix = found.distances.numpy()[np.ix_(order, order)].copy()
     np.fill_diagonal(matrix, np.nan)
@@ -256,7 +264,7 @@ def _foot(shown: Sequence[Shown], by_class: bool) -> str:
     remark = "" if by_class else " There are too many classes to tell each apart."
     if len(shown) > 1:
         remark += " The adjusted Rand index compares with the first column: 1 the same groups, 0 chance."
-    return f"t-SNE of {images} images; marks with an edge are centroids.{remark}"
+    return f"t-SNE of {images} images by the network of seed {shown[0].seed}; marks with an edge are centroids.{remark}"
 
 
 def _fit(name: str, room: int) -> str:

@@ -169,6 +169,18 @@ def test_damaged_groupings_are_refused(digits, shared, tmp_path):
         distail.load_grouping(tmp_path / "grouping.json")
 
 
+def test_groupings_with_an_empty_group_are_refused(shared, tmp_path):
+    whole = json.loads((shared / "groups" / "grouping.json").read_text())
+    whole["groups"].append([])
+    (tmp_path / "grouping.json").write_text(json.dumps(whole))
+    with pytest.raises(DistailError, match="a group holds no class"):
+        distail.load_grouping(tmp_path / "grouping.json")
+
+
+def test_settings_that_have_a_flag_are_set_by_it(source):
+    assert_clear_refusal(call("group", source, *QUICK, "--set", "epochs=3"), "--set epochs", "--epochs")
+
+
 def test_a_chosen_number_of_groups_is_compared_on_alike_networks(source):
     """Images that are held out to choose the number by are held out of every network."""
     flags = ("--groups", "auto", "--seeds", 3, "--set", "max_groups=3")

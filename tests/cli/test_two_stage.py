@@ -7,6 +7,7 @@ import torch
 
 import distail
 from distail.artifact import read_json, write_json
+from distail.errors import DistailError
 from distail.evaluation.result import load_evaluation
 from tests.cli.calling import NETWORK, QUICK, assert_clear_refusal, call, pets, succeed, write_npz
 
@@ -47,6 +48,9 @@ def test_digits_are_scored_in_two_stages(digits):
     assert right.n == 2
     assert 0 < right.mean < 1
     assert scored.group_accuracy("distilled") is None
+    for ask in (scored.group_accuracy, scored.per_class, scored.summary):
+        with pytest.raises(DistailError, match=r"on 'two-stage' with any .*Ask for one of: 'distilled' with convnet2"):
+            ask("two-stage")
     summaries = {row["subject"]: row["group_accuracy"] for row in read_json(Path("scores.json"))["summaries"]}
     assert summaries["two-stage, hard routing"] == {"n": 2, "mean": right.mean, "std": right.std}
     grouping = scored.provenance["grouping"]

@@ -10,6 +10,7 @@ from distail.errors import DistailError
 from distail.groups.finding import find_grouping
 from distail.groups.projection import project
 from distail.groups.settings import GroupingSettings
+from distail.progress import KeptWarnings, SilentProgress
 from tests.evaluation.separable import images_of, make_set
 from tests.reference.grouping import cut
 
@@ -43,6 +44,17 @@ def test_planted_families_are_found():
     assert found.cut.value == pytest.approx(cut(found.distances, (0, 1, 0, 1)))
     assert found.features.shape == (38, found.network.network.feature_size)
     assert found.centroids.counts == (5, 5, 5, 5)
+
+
+def test_features_that_tell_nothing_apart_are_warned_of():
+    told = KeptWarnings(SilentProgress())
+    found_in(relatives(), progress=told)
+    assert told.warnings == []
+    found = found_in(relatives(), changed(epochs=1, learning_rate=1e-9), progress=told)
+    (warning,) = told.warnings
+    accuracy = found.grouping.provenance["balanced_accuracy"]
+    assert f"hardly better than chance ({accuracy:.0%} right" in warning
+    assert "--epochs" in warning
 
 
 def test_the_seed_decides():

@@ -180,3 +180,10 @@ def test_logits_do_not_depend_on_the_number_of_threads(precision):
         torch.set_num_threads(threads)
     assert torch.equal(logits[0], logits[1])
     assert torch.equal(logits[0], saved.predict_logits(images)) == (precision == torch.float32)
+
+
+def test_floating_point_images_are_those_of_0_to_1() -> None:
+    saved, images = make_saved(), images_of(4)
+    torch.testing.assert_close(saved.predict_logits(images.float() / 255), saved.predict_logits(images))
+    with pytest.raises(DistailError, match=r"must be scaled to 0\.\.1, but go up to \d+\. Divide them by 255"):
+        saved.predict_logits(images.float())

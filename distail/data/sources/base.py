@@ -73,7 +73,10 @@ def require_split(source: Source, split: str) -> str:
     if wanted in source.splits:
         return wanted
     if source.splits == ("train",):
-        remedy = "Name a separate source that holds it, such as --test OTHER_SOURCE."
+        remedy = (
+            "Set some of its images aside with --holdout 0.2, for a run when it is distilled; or name a separate "
+            "source that holds it, such as --test OTHER_SOURCE."
+        )
     else:
         remedy = (
             f"It has {', '.join(source.splits)}: pick one with {source.origin}#{source.splits[0]}, "

@@ -28,7 +28,7 @@ def test_a_source_without_splits_answers_to_train_only(flat):
     assert source_splits(flat) == ("train",)
     contents = read_source(flat)
     assert contents.split == "train"
-    with pytest.raises(DistailError, match=r"birds has no test split. Name a separate source .*--test"):
+    with pytest.raises(DistailError, match=r"birds has no test split. Set some .*--holdout .*separate source .*--test"):
         read_source(flat, "test")
 
 
