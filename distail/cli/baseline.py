@@ -69,7 +69,8 @@ def baseline(
     schedule
         step: a tenth in the second half; cosine: to zero, the default; constant.
     augmentation
-        DSA operations joined by '_', or 'none'; crop_flip when omitted.
+        DSA operations joined by '_', of which each batch gets one; rand or rand-2-9, RandAugment; '+' between such
+        parts; or 'none'. crop_flip when omitted.
     preprocessing
         Fitted on the training images and stored with the network.
     networks

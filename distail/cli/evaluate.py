@@ -69,8 +69,9 @@ def evaluate(
     lr
         Largest step size; as stored with the set, or 0.01, when omitted. One learned with the set takes precedence.
     augmentation
-        DSA operations joined by '_', of which each batch gets one, and '+' between such parts; or 'none'. As stored
-        with the set, or color_crop_cutout_flip_scale_rotate, when omitted.
+        DSA operations joined by '_', of which each batch gets one; rand or rand-2-9, RandAugment; '+' between such
+        parts, as in rand+resized+flip; or 'none'. As stored with the set, or color_crop_cutout_flip_scale_rotate, when
+        omitted.
     recipe
         NAME=VALUE of anything else in how students are trained, such as optimizer=adamw, loss=divergence,
         mixing=cutmix or average=0.99; may be repeated.

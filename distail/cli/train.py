@@ -68,8 +68,9 @@ def train(
     schedule
         step: a tenth in the second half; cosine: to zero; constant. As stored with a set, or step, when omitted.
     augmentation
-        DSA operations joined by '_', of which each batch gets one, and '+' between such parts; or 'none'. As stored
-        with a set, or color_crop_cutout_flip_scale_rotate, when omitted.
+        DSA operations joined by '_', of which each batch gets one; rand or rand-2-9, RandAugment; '+' between such
+        parts, as in rand+resized+flip; or 'none'. As stored with a set, or color_crop_cutout_flip_scale_rotate, when
+        omitted.
     recipe
         NAME=VALUE of anything else in how to train, such as optimizer=adamw, loss=divergence, mixing=cutmix or
         average=0.99; may be repeated.

@@ -14,6 +14,7 @@ oblong images too, where theirs also shears.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -33,14 +34,15 @@ class DSAParameters:
     """One draw: which operation, and its parameters. Make one with `DSA.sample`; apply it as often as needed.
 
     Attributes:
-        operation: one of DSA_OPERATIONS, or "identity".
+        operation: one of DSA_OPERATIONS, "identity", or "rand".
         image_shape: (channels, height, width) it was drawn for; crop and cutout positions depend on it.
         values: CPU tensors of shape (n,), or (1,) where one parameter is shared by a batch of any size:
             color: brightness (added), saturation and contrast (factors);
             crop: down, right (pixels the window moves);
             cutout: top, left (corner of the rectangle, maybe outside the image);
             flip: flip (bool); scale: x, y (factors; above 1 shrinks the picture); rotate: radians;
-            resized: tall, wide, top, left of the rectangle, as shares of the image's sides.
+            resized: tall, wide, top, left of the rectangle, as shares of the image's sides;
+            rand (of `RandAugment`): operations (their numbers) and negative (bool), both of shape (n, operations).
     """
 
     operation: str
@@ -52,6 +54,23 @@ class DSAParameters:
         """How many images it is for; None for any number (one parameter, or the identity)."""
         count = max((len(tensor) for tensor in self.values.values()), default=1)
         return None if count == 1 else count
+
+    def require_fit(self, images: Float[Tensor, "n c h w"]) -> None:
+        """Refuses images of another shape, or another number of them, than it was made for.
+
+        Raises:
+            DistailError: they are.
+        """
+        if tuple(images.shape[1:]) != self.image_shape:
+            raise DistailError(
+                f"Augmentation was drawn for images of shape {self.image_shape} (channels, height, "
+                f"width), but these are {tuple(images.shape[1:])}. Draw again with their shape."
+            )
+        if self.num_images not in (None, len(images)):
+            raise DistailError(
+                f"Augmentation was drawn for {self.num_images} images, but there are {len(images)}. "
+                "Draw again, or draw with shared=True for batches of any size."
+            )
 
     def __getitem__(self, images: slice | Int64[Tensor, " k"]) -> DSAParameters:
         """What was drawn for some of the images."""
@@ -98,6 +117,12 @@ class DSA:
 
     def __post_init__(self) -> None:
         for name in self.operations:
+            if re.match(r"rand\b", name):
+                raise DistailError(
+                    f"The augmentation '{self.strategy}' asks for RandAugment, which stands alone between '+', as "
+                    "'rand' or 'rand-2-9' (operations, magnitude), and only where networks are trained on finished "
+                    f"images, for it passes no gradients on. Choose from {', '.join(DSA_OPERATIONS)} here."
+                )
             if name not in DSA_OPERATIONS:
                 raise DistailError(
                     f"Unknown augmentation '{name}' in strategy '{self.strategy}'. "
@@ -148,16 +173,7 @@ class DSA:
         Raises:
             DistailError: images of another shape, or another number of them, than the draw was made for.
         """
-        if tuple(images.shape[1:]) != parameters.image_shape:
-            raise DistailError(
-                f"Augmentation was drawn for images of shape {parameters.image_shape} (channels, height, "
-                f"width), but these are {tuple(images.shape[1:])}. Draw again with their shape."
-            )
-        if parameters.num_images not in (None, len(images)):
-            raise DistailError(
-                f"Augmentation was drawn for {parameters.num_images} images, but there are {len(images)}. "
-                "Draw again, or draw with shared=True for batches of any size."
-            )
+        parameters.require_fit(images)
         if parameters.operation == "identity":
             return images
         if parameters.operation == "cutout":

@@ -1,4 +1,4 @@
-"""Several draws of DSA, one after another, such as a random resized crop and then a flip."""
+"""Several augmentations, one after another, such as a random resized crop and then a flip."""
 
 from __future__ import annotations
 
@@ -10,23 +10,29 @@ from jaxtyping import Float
 from torch import Tensor
 
 from distail.data.augment import DSA, DSAParameters
+from distail.data.preprocess import Preprocessing
+from distail.data.rand_augment import RandAugment
 from distail.errors import DistailError
 
 
 @dataclass(frozen=True)
 class DSAChain:
-    """Strategies of `DSA` in turn; a single one is exactly that strategy, with the same draws.
+    """Strategies of `DSA`, and `RandAugment`, in turn; a single one is exactly that, with the same draws.
 
     Attributes:
-        strategy: strategies joined by "+", as in "resized+flip": of each part one operation is drawn.
+        strategy: parts joined by "+", as in "rand+resized+flip": "rand", or "rand-N-M" for N operations of magnitude M,
+            is RandAugment; of every other part one operation is drawn.
         smallest_crop: of the operation `resized`.
+        preprocessing: of the images, which RandAugment needs and nothing else does.
 
     Raises:
-        DistailError: an unknown operation, an empty part, or a value outside its range.
+        DistailError: an unknown operation, an empty part, a value outside its range, or RandAugment without
+            `preprocessing`.
     """
 
     strategy: str = DSA.strategy
     smallest_crop: float = DSA.smallest_crop
+    preprocessing: Preprocessing | None = None
 
     def __post_init__(self) -> None:
         if "+" in self.strategy and not all(part.strip() for part in self.strategy.split("+")):
@@ -37,9 +43,13 @@ class DSAChain:
         _ = self.parts  # refuses unknown operations
 
     @cached_property
-    def parts(self) -> tuple[DSA, ...]:
+    def parts(self) -> tuple[DSA | RandAugment, ...]:
         """One for each part, in the order in which they are applied."""
-        return tuple(DSA(part.strip(), smallest_crop=self.smallest_crop) for part in self.strategy.split("+"))
+        parts = (part.strip() for part in self.strategy.split("+"))
+        return tuple(
+            RandAugment.written(part, self.preprocessing) or DSA(part, smallest_crop=self.smallest_crop)
+            for part in parts
+        )
 
     def sample(
         self, num_images: int, image_shape: tuple[int, int, int], generator: torch.Generator, *, shared: bool = False
@@ -50,7 +60,10 @@ class DSAChain:
     def apply(
         self, images: Float[Tensor, "n c h w"], parameters: tuple[DSAParameters, ...]
     ) -> Float[Tensor, "n c h w"]:
-        """Applies one draw of every part; differentiable; never writes into `images`."""
+        """Applies one draw of every part; never writes into `images`.
+
+        Differentiable, but for RandAugment, which refuses images that are being learned.
+        """
         for part, drawn in zip(self.parts, parameters, strict=True):
             images = part.apply(images, drawn)
         return images

@@ -11,6 +11,7 @@ from torch import Tensor
 from distail.artifact import tensors_digest
 from distail.data.labelled_views import LabelledViews
 from distail.data.mixing import Mixture
+from distail.data.preprocess import Preprocessing
 from distail.training.recipe import TrainRecipe
 from distail.training.targets import Targets
 from distail.training.training_set import TensorTrainingSet
@@ -24,11 +25,13 @@ class ViewTrainingSet:
         all_images: preprocessed, on the device.
         all_labels: hard ones.
         views: of the images.
+        preprocessing: what made the images of pixels; None where that is not known.
     """
 
     all_images: Float[Tensor, "n c h w"]
     all_labels: Int64[Tensor, " n"]
     views: LabelledViews
+    preprocessing: Preprocessing | None = None
 
     @property
     def num_classes(self) -> int:
@@ -50,10 +53,14 @@ class ViewTrainingSet:
         _, height, width = self.image_shape
         hard = self.views.hard_labels(self.all_labels, number, (height, width))
         targets = Targets(hard, self.views.answers(number).to(self.all_images.device))
-        return TensorTrainingSet(self.views.seen(self.all_images, number), targets, self.num_classes)
+        seen = self.views.seen(self.all_images, number)
+        return TensorTrainingSet(seen, targets, self.num_classes, self.preprocessing)
 
     def recipe_for(self, recipe: TrainRecipe) -> TrainRecipe:
-        """Without what views are the outcome of: boxes, and mixing where they are mixed; mirroring alone is left."""
+        """Without what views are the outcome of: boxes, and mixing where they are mixed; mirroring alone is left.
+
+        RandAugment is left out too, since labels are those of views without it.
+        """
         done = {"augmentation": "flip" if recipe.mirrors else "none"} | ({"mixing": "none"} if self.views.parts else {})
         return recipe.model_copy(update=done)
 

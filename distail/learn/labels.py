@@ -133,8 +133,8 @@ def labelled_training_set(
         teacher.network.to(runtime.device).eval()
         return TeacherTrainingSet(images, hard, teacher, distilled.preprocessing, distilled.num_classes, runtime)
     if distilled.views is not None and labels == "static":
-        return ViewTrainingSet(images, hard, distilled.views)
+        return ViewTrainingSet(images, hard, distilled.views, distilled.preprocessing)
     targets = Targets(hard)
     if distilled.soft_labels is not None and labels == "static":
         targets = Targets(hard, distilled.soft_labels.to(runtime.device))
-    return TensorTrainingSet(images, targets, distilled.num_classes)
+    return TensorTrainingSet(images, targets, distilled.num_classes, distilled.preprocessing)

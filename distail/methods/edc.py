@@ -14,8 +14,9 @@ of variances within an image, which no batch can have; statistics are those of i
 and mirrors them; running means begin with the first batch, where the code begins with zero, and each batch has its own.
 Images stay floats, where the code stores JPEG. Of the eight networks of CIFAR-10 five are here, all with batch norm:
 ResNet-18, ConvNets of depth 1, 2 and 3, and one of width 32; MobileNetV2, ShuffleNetV2 and WRN-16-2 are not in this
-library (timm has the first: `timm:mobilenetv2_100`). The flatness term, off in the released commands, and RandAugment
-of students are left out.
+library (timm has the first: `timm:mobilenetv2_100`). The flatness term, off in the released commands, is left out.
+Students see RandAugment (two operations of magnitude 9, torchvision's defaults, on 8-bit pixels), a random box and a
+flip, in this order, as in the code's `direct_train.py`; its boxes of large areas are rarer than ours.
 The long tail: m_G counts every image alike, so that it is that of the head classes.
 Published for CIFAR-10-LT, IPC 10/20/50 (the tables of RLDD, which ran it anew): imbalance 10: 56.4/62.7/68.5; imbalance
 50: 55.2/60.2/64.1; imbalance 100: 53.2/57.4/60.5. Students learn from a teacher in the loop there, and the best test
@@ -105,7 +106,7 @@ class EDC(RecoverySettings, Method):
         learning_rate=1e-3,
         weight_decay=0.01,
         schedule="late_steps",
-        augmentation="resized+flip",
+        augmentation="rand+resized+flip",
         smallest_crop=0.08,
         loss="squared_error",
         hard_weight=0.025,
@@ -113,7 +114,7 @@ class EDC(RecoverySettings, Method):
         average=0.99,
     )
     """How students are trained on the set (CIFAR-10: AdamW, 1,000 epochs, squared error of logits, moving average 0.99;
-    CIFAR-100 and Tiny-ImageNet: SGD at 0.1)."""
+    CIFAR-100 and Tiny-ImageNet: SGD at 0.1, and boxes of half the area at least)."""
 
     def work(self, problem: Problem) -> Work:
         """Training the networks, measuring statistics, the recovery and the labels."""

@@ -66,7 +66,8 @@ def train_network(
     Raises:
         DistailError: the loss is no longer finite, or the recipe asks for one that the targets cannot be compared by.
     """
-    lesson = _Lesson(data, recipe, DSAChain(recipe.augmentation, recipe.smallest_crop), batch_loss(recipe, technique))
+    augment = DSAChain(recipe.augmentation, recipe.smallest_crop, data.preprocessing)
+    lesson = _Lesson(data, recipe, augment, batch_loss(recipe, technique))
     layout = preferred_layout(network)
     network.to(runtime.device, memory_format=layout)  # type: ignore[call-overload]
     frozen = _freeze_backbone(network) if technique.classifier_only else []

@@ -224,7 +224,7 @@ def _train_epoch(
     generator = torch_generator(seed, "epoch", epoch)
     batches = shuffled_batches(len(lessons.data), recipe.batch_size, generator)
     pairs = list(zip(batches, lessons.partners(epoch, generator), strict=True))
-    augment = DSAChain(recipe.augmentation, recipe.smallest_crop)
+    augment = DSAChain(recipe.augmentation, recipe.smallest_crop, lessons.data.preprocessing)
     total = torch.zeros((), device=runtime.device)
     for step, (indices, partners) in enumerate(pairs):
         optimizer.param_groups[0]["lr"] = learning_rate(recipe, epoch, step, len(pairs))

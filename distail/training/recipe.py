@@ -37,8 +37,8 @@ class TrainRecipe(Config):
     warmup: float = Field(default=0.0, ge=0, lt=1)
     """Share of all steps over which the step size first grows evenly from zero."""
     augmentation: str = "color_crop_cutout_flip_scale_rotate"
-    """DSA operations joined by '_', of which each batch gets one; '+' between such parts applies all parts in turn, as
-    in 'resized+flip'; or 'none'."""
+    """DSA operations joined by '_', of which each batch gets one; 'rand', RandAugment, or 'rand-2-9' for its number of
+    operations and magnitude; '+' between such parts applies all parts in turn, as in 'rand+resized+flip'; or 'none'."""
     smallest_crop: float = Field(default=0.08, gt=0, le=1)
     """Smallest share of an image's area that the operation 'resized' cuts out and enlarges."""
     loss: Literal["cross_entropy", "squared_error", "divergence"] = "cross_entropy"

@@ -29,6 +29,10 @@ class TrainingSet(Protocol):
     def image_shape(self) -> tuple[int, int, int]:
         """(channels, height, width)."""
 
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """What made the images of pixels, which RandAugment looks at; None where that is not known."""
+
     def __len__(self) -> int: ...
 
     def images(self, indices: Int64[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
@@ -101,6 +105,7 @@ class TensorTrainingSet:
     all_images: Float[Tensor, "n c h w"]
     all_targets: Targets
     num_classes: int
+    preprocessing: Preprocessing | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -86,6 +86,21 @@ def test_real_images_take_any_recipe(source):
     assert (recipe["mixing"], recipe["schedule"], recipe["augmentation"]) == ("mixup", "one_cycle", "resized+flip")
 
 
+def test_any_set_may_be_learned_from_with_randaugment(run, taught, source):
+    succeed("evaluate", run, *SMALL, "--epochs", 1, "--augmentation", "rand+resized+flip")
+    again = succeed("evaluate", taught, *SMALL, "--labels", "teacher", "--augmentation", "rand-1-30", "--json").json
+    assert again["provenance"]["train"]["augmentation"] == "rand-1-30"
+    flags = ("--arch", NETWORK, "--epochs", 1, "--augmentation", "rand+crop_flip")
+    succeed("train", source, "--out", "real.safetensors", *flags)
+    assert load_network(Path("real.safetensors")).provenance["recipe"]["augmentation"] == "rand+crop_flip"
+
+
+def test_images_are_not_learned_through_randaugment(source):
+    flags = ("--method", "dm", "--ipc", 1, "--arch", NETWORK, "--out", "learned")
+    refused = call("distill", source, *flags, "--set", "augmentation=rand+flip")
+    assert_clear_refusal(refused, "'rand+flip' asks for RandAugment", "no gradients", "Choose from color")
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
@@ -96,6 +111,8 @@ def test_real_images_take_any_recipe(source):
         (("--recipe", "loss=divergence"), ("loss=divergence is for soft labels", "--labels teacher")),
         (("--labels", "teacher"), ("has no teacher of its own", "--teacher FILE")),
         (("--augmentation", "resized+flp"), ("'flp'", "'flip'")),
+        (("--augmentation", "rand_flip"), ("'rand_flip'", "'rand-2-9'", "stands alone")),
+        (("--augmentation", "rand-2-31+flip"), ("'rand-2-31'", "in 0..30")),
     ],
 )
 @pytest.mark.parametrize("command", ["evaluate", "train"])

@@ -84,6 +84,9 @@ def test_students_augment_views_no_further():
     assert losses(room, recipe.model_copy(update={"augmentation": "resized+flip"})) == losses(
         room, recipe.model_copy(update=mirrored)
     )
+    assert losses(room, recipe.model_copy(update={"augmentation": "rand+resized+flip"})) == losses(
+        room, recipe.model_copy(update=mirrored)
+    )
     mixed = Classroom.of_distilled(with_views(mixed=1.0), "static", CPU)
     cutmix = recipe.model_copy(update={"mixing": "cutmix"})
     assert losses(mixed, cutmix) == losses(mixed, recipe)  # they are mixed already

@@ -139,6 +139,7 @@ def test_every_protocol_makes_a_training_set():
         data = labelled_training_set(whole, labels, CPU, teacher)
         assert isinstance(data, TrainingSet)
         assert (len(data), data.num_classes, data.image_shape) == (6, 3, SHAPE)
+        assert data.preprocessing is whole.preprocessing
 
 
 @pytest.mark.parametrize("labels", ["hard", "static", "teacher"])

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+import distail
 from distail.errors import DistailError
 from distail.methods.edc import EDC
 from distail.synthetic.initial import random_start
@@ -75,3 +76,16 @@ def test_defaults_are_those_of_cifar10():
     assert (method.iterations, method.image_lr, method.smoothing, method.view) == (75, 0.05, 0.8, "resized")
     assert {spec.train["epochs"] for spec in method.observers} == {5}
     assert (method.students.average, method.students.hard_weight) == (0.99, 0.025)
+    assert method.students.augmentation == "rand+resized+flip"
+
+
+def test_students_of_digits_see_randaugment(monkeypatch, tmp_path):
+    """Grey images, one iteration, one student."""
+    monkeypatch.chdir(tmp_path)
+    cheap = {"epochs": 1, "batch_size": 64, "augmentation": "none"}
+    settings = {"iterations": 1, "observers": [{"architecture": "convnet1-w4-batch", "train": cheap}]}
+    how = {"images_per_class": 1, "imbalance": 50, "architecture": "convnet1-w4"}
+    small = distail.distill("digits", method="edc", out="run", **how, **settings)
+    assert small.training.augmentation == "rand+resized+flip"
+    scores = distail.evaluate("run", architectures=["convnet1-w4"], seeds=1, epochs=2, labels="teacher")
+    assert (scores.students[0].epochs, scores.students[0].labels) == (2, "teacher")

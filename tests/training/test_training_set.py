@@ -50,8 +50,9 @@ def test_tensors_are_given_out_as_they_are(targets):
 
 def test_both_are_training_sets():
     train = tiny_images()
-    for data in (
-        RealTrainingSet(train, fit_preprocessing(train, "none")),
-        TensorTrainingSet(torch.zeros(2, 3, 8, 8), Targets(torch.tensor([0, 1])), 2),
-    ):
+    fitted = fit_preprocessing(train, "none")
+    real, tensors = RealTrainingSet(train, fitted), (torch.zeros(2, 3, 8, 8), Targets(torch.tensor([0, 1])), 2)
+    for data in (real, TensorTrainingSet(*tensors)):
         assert isinstance(data, TrainingSet)
+    assert (real.preprocessing, TensorTrainingSet(*tensors, fitted).preprocessing) == (fitted, fitted)
+    assert TensorTrainingSet(*tensors).preprocessing is None
