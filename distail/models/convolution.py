@@ -48,8 +48,8 @@ def strided_size(size: tuple[int, int], stride: int) -> tuple[int, int]:
 def keep_scale(network: nn.Module) -> None:
     """Draws the weights of all convolutions anew, so that what they give varies as much as what they take.
 
-    For networks without normalisation in which many convolutions have nothing added past them: weights as torch draws
-    them leave nothing of the image in the end, and no gradient in front.
+    For networks in which many convolutions have nothing added past them: where normalisation is left out, weights as
+    torch draws them leave nothing of the image in the end, and no gradient in front.
 
     Source: He et al., arXiv:1502.01852, without their factor for ReLU, with which residual blocks let maps grow.
     """

@@ -11,9 +11,9 @@ Deviations from the paper
     - Some of those add a 1x1 convolution of the input where channels change without a stride; as in the paper, nothing
       is added there.
     - The last map is averaged to 1x1 whatever its size, so that any image size gives 1280 features. There is no
-      dropout in front of the classifier, and weights begin as torch draws them.
+      dropout in front of the classifier.
     - Normalisation is the one that is asked for, where the paper has batch. Without it, the convolutions get the bias
-      that it would have brought, and weights that keep the scale of maps.
+      that it would have brought.
     - Instance normalisation of a 1x1 map is left out; see `distail.models.norm`. It takes 8x8 images to get there.
 """
 
@@ -67,8 +67,7 @@ class MobileNetV2(Network):
         layers += [*conv_norm(channels, _LAST, 1, 1, norm, map_size), nn.ReLU()]
         self.feature_size = _LAST
         self.backbone = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1))
-        if norm == "none":
-            keep_scale(self.backbone)
+        keep_scale(self.backbone)
         self.classifier = nn.Linear(self.feature_size, num_classes)
 
     def features(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n f"]:

@@ -6,10 +6,9 @@ Source: Ma et al., arXiv:1807.11164, table 5 (the architecture, for 224x224 imag
 
 Deviations from the paper
     - The stem has stride 1 instead of 2 and no max-pooling behind it, as the implementations for CIFAR have.
-    - The last map is averaged to 1x1 whatever its size, so that any image size gives 1024 features, and weights begin
-      as torch draws them.
+    - The last map is averaged to 1x1 whatever its size, so that any image size gives 1024 features.
     - Normalisation is the one that is asked for, where the paper has batch. Without it, the convolutions get the bias
-      that it would have brought, and weights that keep the scale of maps.
+      that it would have brought.
     - Instance normalisation of a 1x1 map is left out; see `distail.models.norm`. It takes 8x8 images to get there.
 """
 
@@ -56,8 +55,7 @@ class ShuffleNetV2(Network):
         layers += [*conv_norm(channels, _LAST, 1, 1, norm, map_size), nn.ReLU()]
         self.feature_size = _LAST
         self.backbone = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1))
-        if norm == "none":
-            keep_scale(self.backbone)
+        keep_scale(self.backbone)
         self.classifier = nn.Linear(self.feature_size, num_classes)
 
     def features(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n f"]:
