@@ -328,7 +328,7 @@ def test_teachers_are_recipes():
         ("dream-cifar10lt-if100-ipc10", "CutMix"),
         ("sre2l-cifar10lt-if50-ipc50", "another protocol"),
         ("rded-cifar10lt-if100-ipc20", "closest"),
-        ("edc-cifar10lt-if10-ipc10", "not in this library"),
+        ("edc-cifar10lt-if10-ipc10", "a teacher that labels every view"),
         ("rldd-cifar10lt-if100-ipc50", "a teacher that labels every view"),
         ("rldd-cifar10lt-if100-ipc50-cpu", "Nothing of it is tuned"),
     ],

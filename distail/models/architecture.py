@@ -3,6 +3,9 @@
     convnetD[-wWIDTH][-NORM]    convnet3, convnet4-w64, convnet3-batch, convnet3-w64-none; D is 1..9
     resnet18[-NORM]             resnet18, resnet18-batch
     vgg11[-NORM]                vgg11, vgg11-batch
+    mobilenetv2[-NORM]          mobilenetv2, mobilenetv2-batch
+    shufflenetv2[-NORM]         shufflenetv2, shufflenetv2-batch; width 0.5
+    wrn16-2[-NORM]              wrn16-2, wrn16-2-batch
     alexnet
     timm:NAME                   timm:resnet18.a1_in1k, with the optional extra: pip install 'distail[timm]'
     PACKAGE.MODULE              a module with one class that extends Network, built as Class(image_shape, num_classes)
@@ -26,11 +29,14 @@ from distail.models.alexnet import AlexNet
 from distail.models.convnet import DEFAULT_WIDTH, ConvNet
 from distail.models.cosine import CosineClassifier
 from distail.models.ensemble import SEPARATOR, Ensemble
+from distail.models.mobilenet import MobileNetV2
 from distail.models.network import Network
 from distail.models.norm import NORMS, NUM_GROUPS, Norm
 from distail.models.resnet import ResNet18
+from distail.models.shufflenet import ShuffleNetV2
 from distail.models.timm_family import TimmNetwork, check_timm_name
 from distail.models.vgg import VGG11
+from distail.models.wide_resnet import WideResNet16x2
 from distail.plugins import class_in_module, is_module, source_hash
 from distail.seeding import isolated_seed
 
@@ -39,9 +45,18 @@ COSINE_SUFFIX = "-cosine"
 
 _Constructor = Callable[[tuple[int, int, int], int], Network]
 
+_FAMILIES: dict[str, Callable[..., Network]] = {
+    "resnet18": ResNet18,
+    "vgg11": VGG11,
+    "mobilenetv2": MobileNetV2,
+    "shufflenetv2": ShuffleNetV2,
+    "wrn16-2": WideResNet16x2,
+}
+"""What has no width or depth to choose, but a norm."""
+
 _NORM_PATTERN = rf"(?:-(?P<norm>{'|'.join(NORMS)}))?"
 _CONVNET = re.compile(rf"convnet(?P<depth>[1-9])(?:-w(?P<width>[1-9][0-9]{{0,3}}))?{_NORM_PATTERN}")
-_NAMED = re.compile(rf"(?P<family>resnet18|vgg11){_NORM_PATTERN}")
+_NAMED = re.compile(rf"(?P<family>{'|'.join(_FAMILIES)}){_NORM_PATTERN}")
 
 
 def build_network(architecture: str, image_shape: tuple[int, int, int], num_classes: int, seed: int) -> Network:
@@ -110,7 +125,7 @@ def with_batch_norm(architecture: str) -> str:
 def architecture_names() -> tuple[str, ...]:
     """Common names, all of which `build_network` takes; the grammar allows other widths and depths too."""
     suffixes = ("", *(f"-{norm}" for norm in NORMS if norm != "instance"))
-    families = ("convnet3", "convnet4", "convnet5", "resnet18", "vgg11")
+    families = ("convnet3", "convnet4", "convnet5", *_FAMILIES)
     return (*(family + suffix for family in families for suffix in suffixes), "alexnet")
 
 
@@ -135,8 +150,7 @@ def _constructor(architecture: str) -> _Constructor:
     if architecture == "alexnet":
         return AlexNet
     if match := _NAMED.fullmatch(architecture):
-        family = ResNet18 if match["family"] == "resnet18" else VGG11
-        return partial(family, norm=_norm(match))
+        return partial(_FAMILIES[match["family"]], norm=_norm(match))
     if match := _CONVNET.fullmatch(architecture):
         width, norm = int(match["width"] or DEFAULT_WIDTH), _norm(match)
         if norm == "group" and width % NUM_GROUPS:
@@ -147,9 +161,10 @@ def _constructor(architecture: str) -> _Constructor:
         return partial(ConvNet, depth=int(match["depth"]), width=width, norm=norm)
     if is_module(architecture):
         return class_in_module(architecture, Network, "network")
+    families = ", ".join(f"{family}[-NORM]" for family in _FAMILIES)
     raise DistailError(
         f"Unknown architecture '{architecture}'. {_suggestion(architecture.lower())} "
-        "Names follow convnetD[-wWIDTH][-NORM], resnet18[-NORM], vgg11[-NORM], alexnet, timm:NAME or a module path, "
+        f"Names follow convnetD[-wWIDTH][-NORM], {families}, alexnet, timm:NAME or a module path, "
         f"all of them also with {COSINE_SUFFIX} behind, where D is 1..9 and NORM is one of {', '.join(NORMS)}."
     )
 

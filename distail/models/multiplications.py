@@ -12,7 +12,11 @@ from distail.models.architecture import build_network
 
 @cache
 def multiplications(architecture: str, image_shape: tuple[int, int, int], num_classes: int) -> int:
-    """Those of convolutions and linear layers; arguments as for `build_network`."""
+    """Those of convolutions and linear layers; arguments as for `build_network`.
+
+    Networks with depthwise convolutions (MobileNetV2, ShuffleNetV2) wait for memory more than others, and so take
+    longer than their multiplications say.
+    """
     network = build_network(architecture, image_shape, num_classes, seed=0).eval()
     total = 0
 

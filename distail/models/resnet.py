@@ -18,8 +18,9 @@ from typing import ClassVar, final
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from distail.models.convolution import conv_norm, strided_size
 from distail.models.network import Network
-from distail.models.norm import Norm, make_norm
+from distail.models.norm import Norm
 
 # (channels, stride of the first block); two blocks each
 _STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))
@@ -42,11 +43,11 @@ class ResNet18(Network):
         channels, *size = image_shape
         map_size = (size[0], size[1])
         width = _STAGES[0][0]
-        layers: list[nn.Module] = [*_conv_norm(channels, width, 3, 1, norm, map_size), nn.ReLU()]
+        layers: list[nn.Module] = [*conv_norm(channels, width, 3, 1, norm, map_size), nn.ReLU()]
         channels = width
         for width, first_stride in _STAGES:
             for stride in (first_stride, 1):
-                map_size = _strided_size(map_size, stride)
+                map_size = strided_size(map_size, stride)
                 layers.append(_ResidualBlock(channels, width, stride, norm, map_size))
                 channels = width
         self.feature_size = channels
@@ -65,25 +66,12 @@ class _ResidualBlock(nn.Module):
     def __init__(self, channels: int, width: int, stride: int, norm: Norm, size: tuple[int, int]) -> None:
         super().__init__()
         self.residual = nn.Sequential(
-            *_conv_norm(channels, width, 3, stride, norm, size),
+            *conv_norm(channels, width, 3, stride, norm, size),
             nn.ReLU(),
-            *_conv_norm(width, width, 3, 1, norm, size),
+            *conv_norm(width, width, 3, 1, norm, size),
         )
         same_shape = stride == 1 and channels == width
-        self.shortcut = nn.Sequential(*([] if same_shape else _conv_norm(channels, width, 1, stride, norm, size)))
+        self.shortcut = nn.Sequential(*([] if same_shape else conv_norm(channels, width, 1, stride, norm, size)))
 
     def forward(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d i j"]:
         return nn.functional.relu(self.residual(maps) + self.shortcut(maps))
-
-
-def _conv_norm(
-    channels: int, width: int, kernel_size: int, stride: int, norm: Norm, size: tuple[int, int]
-) -> list[nn.Module]:
-    return [
-        nn.Conv2d(channels, width, kernel_size, stride, padding=kernel_size // 2, bias=norm == "none"),
-        make_norm(norm, width, size),
-    ]
-
-
-def _strided_size(size: tuple[int, int], stride: int) -> tuple[int, int]:
-    return -(-size[0] // stride), -(-size[1] // stride)

@@ -216,8 +216,9 @@ def fill_network(network: Network, state: dict[str, Tensor], origin: str) -> Non
             f"should be {expected.get(name, 'absent')} and is {found.get(name, 'absent')}. "
             "Use a file that this version of distail wrote."
         )
-    # Assigned, not copied, so that the weights keep the precision in which they were saved.
-    network.load_state_dict(state, assign=True)
+    # Assigned, not copied into what is there, so that the weights keep the precision in which they were saved. Tensors
+    # from a file lie at odd addresses, where depthwise convolutions and 1x1 maps round otherwise; their copies do not.
+    network.load_state_dict({name: tensor.clone() for name, tensor in state.items()}, assign=True)
 
 
 def with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -27,6 +27,16 @@ def test_aims_at_all_images_and_at_the_classes_of_the_batch():
     assert observer.kinds == ("convolution", "batch_norm")
 
 
+def test_the_networks_of_the_paper_take_turns_and_label():
+    names = ("mobilenetv2-batch", "shufflenetv2-batch", "wrn16-2-batch")
+    observers = tuple(CHEAP_TEACHER.model_copy(update={"architecture": name}) for name in names)
+    made = quick("edc", observers=observers, iterations=4).distill(tiny_problem(**BN))
+    assert made.teacher.architecture == "+".join(names)
+    assert made.images.isfinite().all()
+    with torch.no_grad():
+        torch.testing.assert_close(made.teacher.network(made.images), made.soft_labels, rtol=1e-4, atol=1e-5)
+
+
 def test_the_mean_of_all_networks_labels():
     problem = tiny_problem(**BN)
     made = quick("edc", observers=TWO).distill(problem)
@@ -75,6 +85,10 @@ def test_defaults_are_those_of_cifar10():
     method = EDC()
     assert (method.iterations, method.image_lr, method.smoothing, method.view) == (75, 0.05, 0.8, "resized")
     assert {spec.train["epochs"] for spec in method.observers} == {5}
+    assert [spec.architecture for spec in method.observers] == [
+        *("resnet18-batch", None, "mobilenetv2-batch", "wrn16-2-batch", "shufflenetv2-batch"),
+        *("convnet1-batch", "convnet2-batch", "convnet3-w32-batch"),
+    ]
     assert (method.students.average, method.students.hard_weight) == (0.99, 0.025)
     assert method.students.augmentation == "rand+resized+flip"
 

@@ -9,9 +9,12 @@ from distail.errors import DistailError
 from distail.models.alexnet import AlexNet
 from distail.models.architecture import architecture_names, build_network, check_architecture, with_batch_norm
 from distail.models.convnet import ConvNet
+from distail.models.mobilenet import MobileNetV2
 from distail.models.network import Network
 from distail.models.resnet import ResNet18
+from distail.models.shufflenet import ShuffleNetV2
 from distail.models.vgg import VGG11
+from distail.models.wide_resnet import WideResNet16x2
 
 SHAPE = (3, 16, 16)
 
@@ -22,7 +25,10 @@ def same_weights(first: Network, second: Network) -> bool:
 
 @pytest.mark.parametrize(
     ("name", "family"),
-    [("convnet2", ConvNet), ("resnet18", ResNet18), ("vgg11", VGG11), ("alexnet", AlexNet)],
+    [
+        *[("convnet2", ConvNet), ("resnet18", ResNet18), ("vgg11", VGG11), ("alexnet", AlexNet)],
+        *[("mobilenetv2", MobileNetV2), ("shufflenetv2", ShuffleNetV2), ("wrn16-2", WideResNet16x2)],
+    ],
 )
 def test_names_choose_the_family(name: str, family: type[Network]) -> None:
     assert type(build_network(name, SHAPE, 3, seed=0)) is family
@@ -43,14 +49,16 @@ def test_names_choose_depth_width_and_norm() -> None:
     assert build_network("convnet1", SHAPE, 3, seed=0).backbone[0].out_channels == 128
 
 
-@pytest.mark.parametrize("name", ["resnet18-batch", "vgg11-batch"])
+@pytest.mark.parametrize(
+    "name", ["resnet18-batch", "vgg11-batch", "mobilenetv2-batch", "shufflenetv2-batch", "wrn16-2-batch"]
+)
 def test_norm_suffix_reaches_the_deep_families(name: str) -> None:
     kinds = {type(layer).__name__ for layer in build_network(name, SHAPE, 3, seed=0).modules()}
     assert "BatchNorm2d" in kinds
     assert "GroupNorm" not in kinds
 
 
-@pytest.mark.parametrize("name", ["convnet3-w8", "resnet18", "vgg11", "alexnet"])
+@pytest.mark.parametrize("name", ["convnet3-w8", "resnet18", "vgg11", "alexnet", "mobilenetv2-none"])
 def test_weights_are_a_function_of_the_seed(name: str) -> None:
     first = build_network(name, SHAPE, 3, seed=5)
     torch.rand(3)
@@ -92,6 +100,10 @@ def test_check_accepts_what_exists(name: str) -> None:
         ("resnet18-batchnorm", "resnet18-batch"),
         ("vgg", "vgg11"),
         ("alexnet-batch", "alexnet"),
+        ("mobilenet", "mobilenetv2"),
+        ("shufflenetv2-bach", "shufflenetv2-batch"),
+        ("wrn-16-2", "wrn16-2"),
+        ("wrn16-2-bach", "wrn16-2-batch"),
     ],
 )
 def test_unknown_names_get_the_closest(name: str, suggestion: str) -> None:
@@ -118,6 +130,9 @@ def test_unknown_names_get_the_closest(name: str, suggestion: str) -> None:
         "convnet3-layer",
         "resnet50",
         "resnet18-w64",
+        "mobilenetv2-w64",
+        "wrn28-10",
+        "wrn16",
         "alexnet-none",
     ],
 )
@@ -156,6 +171,9 @@ def test_nothing_to_see_or_to_tell_is_refused(channels: int, classes: int) -> No
         ("convnet4-w64", "convnet4-w64-batch"),
         ("resnet18", "resnet18-batch"),
         ("vgg11", "vgg11-batch"),
+        ("mobilenetv2", "mobilenetv2-batch"),
+        ("wrn16-2", "wrn16-2-batch"),
+        ("wrn16-2-cosine", "wrn16-2-batch-cosine"),
         ("convnet3-cosine", "convnet3-batch-cosine"),
         ("convnet3-instance", "convnet3-instance"),
         ("convnet3-none", "convnet3-none"),

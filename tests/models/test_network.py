@@ -10,7 +10,10 @@ from distail.models.architecture import architecture_names
 from distail.models.network import Network
 
 CHEAP = ("convnet3-w8", "convnet4-w8-batch", "convnet9-w8-group", "convnet5-w8-none")
-FAMILIES = ("convnet3", "convnet5", "resnet18", "resnet18-batch", "vgg11", "vgg11-group", "alexnet")
+FAMILIES = (
+    *("convnet3", "convnet5", "resnet18", "resnet18-batch", "vgg11", "vgg11-group", "alexnet"),
+    *("mobilenetv2", "shufflenetv2-group", "wrn16-2", "wrn16-2-batch"),
+)
 SHAPES = ((3, 8, 8), (1, 28, 28), (3, 32, 32), (5, 33, 20), (1, 64, 64), (3, 8, 40))
 
 
@@ -64,7 +67,13 @@ def test_gradients_are_finite_and_reach_every_parameter_and_pixel_plane(
     assert (images.grad.abs().amax((2, 3)) > 0).all()
 
 
-@pytest.mark.parametrize("architecture", ["convnet5", "convnet9", "resnet18", "vgg11", "convnet9-group"])
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        *("convnet5", "convnet9", "resnet18", "vgg11", "convnet9-group"),
+        *("mobilenetv2", "shufflenetv2", "wrn16-2"),
+    ],
+)
 def test_tiny_images_are_still_told_apart(architecture: str) -> None:
     # Instance normalisation of a 1x1 map would give the same logits for every image.
     # In float64, because default initialisation shrinks differences at every layer without normalisation.
@@ -74,7 +83,7 @@ def test_tiny_images_are_still_told_apart(architecture: str) -> None:
     assert (first - second).abs().max() > 1e-9
 
 
-@pytest.mark.parametrize("architecture", ["convnet3-w8", "convnet9-w8", "convnet3-w8-batch"])
+@pytest.mark.parametrize("architecture", ["convnet3-w8", "convnet9-w8", "convnet3-w8-batch", "shufflenetv2"])
 def test_second_order_gradients_flow_through_functional_calls(architecture: str) -> None:
     network = build_network(architecture, (3, 8, 8), num_classes=3, seed=0)
     parameters = dict(network.named_parameters())

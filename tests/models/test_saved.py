@@ -13,6 +13,7 @@ from distail.models.architecture import build_network
 from distail.models.saved import KIND, SavedNetwork, load_network, save_network
 
 SHAPE = (3, 8, 8)
+COMPACT = ("mobilenetv2-none", "shufflenetv2-batch", "wrn16-2-batch")
 CLASSES = ("ant", "bee", "fly")
 
 
@@ -35,7 +36,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["none", "normalize", "zca"])
-@pytest.mark.parametrize("architecture", ["convnet2-w8-batch", "convnet3-w8", "alexnet"])
+@pytest.mark.parametrize("architecture", ["convnet2-w8-batch", "convnet3-w8", "alexnet", *COMPACT])
 def test_round_trip_gives_the_same_logits(path: Path, architecture: str, kind: PreprocessingKind) -> None:
     saved = make_saved(architecture, kind)
     save_network(path, saved)
