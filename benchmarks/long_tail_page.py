@@ -195,8 +195,8 @@ def _baselines(found: dict[str, Any]) -> str:
         f"Hard labels, {some['epochs']} epochs (papers: 200 and more), crop and flip, step size "
         f"{some['train']['learning_rate']:g} falling as a cosine; second stages and step sizes as the papers have "
         "them, so nothing was tuned. *Chosen* settings were chosen on a tenth of the training images, held out. *Worst "
-        "class* is the class with the lowest mean; no class is few-shot, with fewer than 20 images. Times are those of one thread beside another row; they contain the "
-        "first stage also where baselines shared it."
+        "class* is the class with the lowest mean; no class is few-shot, with fewer than 20 images. Times are those of "
+        "one thread beside another row; they contain the first stage also where baselines shared it."
     )
 
 
