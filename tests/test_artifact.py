@@ -376,8 +376,8 @@ def test_impossible_tensors_are_refused(tmp_path, entry):
 
 
 def test_a_missing_file_says_where_sets_are(tmp_path):
-    for path in (tmp_path / "nothing", tmp_path):
-        with pytest.raises(DistailError, match=r"does not exist.*RUN/distilled\.safetensors"):
+    for path, what in ((tmp_path / "nothing", "does not exist"), (tmp_path, "is a folder")):
+        with pytest.raises(DistailError, match=rf"{what}.*RUN/distilled\.safetensors"):
             read_tensors(path, KIND)
 
 

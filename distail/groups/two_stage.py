@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64, Num
 from torch import Tensor, nn
 
 from distail.artifact import TensorFile, read_tensors, write_tensors
@@ -180,22 +180,22 @@ class SavedTwoStage:
         """(channels, height, width)."""
         return self.preprocessing.image_shape
 
-    def decide(self, images: UInt8[Tensor, "n c h w"], batch_size: int = 256) -> Decisions:
+    def decide(self, images: Num[Tensor, "n c h w"], batch_size: int = 256) -> Decisions:
         """What both stages say of raw images, in evaluation mode and without gradients.
 
         Args:
-            images: pixels 0..255, before preprocessing, on any device.
+            images: pixels before preprocessing, bytes or floating point in 0..1, on any device.
             batch_size: images at a time; the result does not depend on it beyond rounding.
 
         Raises:
-            DistailError: images are not of `image_shape`.
+            DistailError: images are not of `image_shape`, or of another scale.
         """
         model, width = self.model, self.model.grouping.num_groups + len(self.class_names)
         found = raw_image_logits(model.log_probabilities, model, images, self.preprocessing, width, batch_size)
         return model.decisions(found)
 
     def predict_logits(
-        self, images: UInt8[Tensor, "n c h w"], batch_size: int = 256, routing: Routing = "soft"
+        self, images: Num[Tensor, "n c h w"], batch_size: int = 256, routing: Routing = "soft"
     ) -> Float[Tensor, "n classes"]:
         """Log-probabilities of raw images, which are logits too; arguments and errors as for `decide`."""
         return self.decide(images, batch_size).routed(routing)

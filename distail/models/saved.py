@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Num
 from torch import Tensor, nn
 
 from distail.artifact import TensorFile, read_tensors, write_tensors
@@ -66,17 +66,17 @@ class SavedNetwork:
                 f"preprocessing {self.preprocessing.image_shape}. Use the one that it was trained with."
             )
 
-    def predict_logits(self, images: UInt8[Tensor, "n c h w"], batch_size: int = 256) -> Float[Tensor, "n classes"]:
+    def predict_logits(self, images: Num[Tensor, "n c h w"], batch_size: int = 256) -> Float[Tensor, "n classes"]:
         """Logits of raw images, in evaluation mode and without gradients.
 
         The network's training flags are put back afterwards. The result is on the network's device.
 
         Args:
-            images: pixels 0..255, before preprocessing, on any device.
+            images: pixels before preprocessing, bytes or floating point in 0..1, on any device.
             batch_size: images at a time; the result does not depend on it beyond rounding.
 
         Raises:
-            DistailError: images are not of `image_shape`.
+            DistailError: images are not of `image_shape`, or of another scale.
         """
         return raw_image_logits(
             self.network, self.network, images, self.preprocessing, len(self.class_names), batch_size
@@ -86,7 +86,7 @@ class SavedNetwork:
 def raw_image_logits(
     answer: Callable[[Tensor], Tensor],
     model: nn.Module,
-    images: UInt8[Tensor, "n c h w"],
+    images: Num[Tensor, "n c h w"],
     preprocessing: Preprocessing,
     num_outputs: int,
     batch_size: int = 256,
@@ -98,7 +98,7 @@ def raw_image_logits(
     Args:
         answer: from preprocessed images to `num_outputs` numbers each.
         model: holds the networks that `answer` asks.
-        images: pixels 0..255, before preprocessing, on any device; or floating point in 0..1.
+        images: pixels before preprocessing, bytes or floating point in 0..1, on any device.
         preprocessing: what the networks were trained behind.
         num_outputs: columns of the result.
         batch_size: images at a time; the result does not depend on it beyond rounding.

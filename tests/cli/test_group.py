@@ -120,7 +120,7 @@ def test_a_source_that_is_long_tailed_has_no_balanced_data(tmp_path):
     ("flags", "names"),
     [
         (("--groups", 4), ("4 groups", "3 classes")),
-        (("--groups", 1), ("1 groups",)),
+        (("--groups", 1), ("into 1 group.",)),
         (("--groups", "many"), ("--groups many", "auto")),
         (("--compare", "balancd"), ("balancd", "'balanced'")),
         (("--compare", "balanced", "--compare", 4, "--imbalance", 4), ("imbalance 4", "twice")),

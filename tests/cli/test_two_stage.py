@@ -49,7 +49,7 @@ def test_digits_are_scored_in_two_stages(digits):
     assert 0 < right.mean < 1
     assert scored.group_accuracy("distilled") is None
     for ask in (scored.group_accuracy, scored.per_class, scored.summary):
-        with pytest.raises(DistailError, match=r"on 'two-stage' with any .*Ask for one of: 'distilled' with convnet2"):
+        with pytest.raises(DistailError, match=r"on 'two-stage' with any .*Ask for one of: 'distilled' with convnet"):
             ask("two-stage")
     summaries = {row["subject"]: row["group_accuracy"] for row in read_json(Path("scores.json"))["summaries"]}
     assert summaries["two-stage, hard routing"] == {"n": 2, "mean": right.mean, "std": right.std}
@@ -133,7 +133,7 @@ def test_python_takes_a_grouping_and_a_recipe(run):
         (("--group-epochs", 2), "--group-epochs"),
         (("--two-stage", "--groups", 2, "--grouping", "x.json"), "--grouping"),
         (("--two-stage", "--groups", "two"), "--groups two"),
-        (("--two-stage", "--groups", 1), "into 1 groups"),
+        (("--two-stage", "--groups", 1), "into 1 group."),
         (("--two-stage", "--groups", 4), "into 4 groups"),
         (("--two-stage", "--grouping", "none.json"), "none.json"),
         ((*STAGES, "--grouping", "x.json", "--group-data", "distilled"), "--group-epochs"),
