@@ -62,7 +62,7 @@ def main() -> None:
                 for row in throughput["rows"]
             ],
         ),
-        grids=_grids(found["grid_overhead"]),
+        grids=_grids(found["grid_overhead"], found["grid_scaling"]),
         times=_times(found["times"]),
         rounds=throughput["rows"][0]["n"],
         hardware=throughput["hardware"],
@@ -186,7 +186,8 @@ def _precision(found: dict[str, Any]) -> str:
     )
 
 
-def _grids(row: dict[str, Any]) -> str:
+def _grids(row: dict[str, Any], scaling: dict[str, Any]) -> str:
+    one, several = scaling["runs"]
     pieces = table(
         ("piece of work", "seconds", "a cell, ms"),
         [
@@ -206,7 +207,10 @@ def _grids(row: dict[str, Any]) -> str:
         f"A grid of {row['cells']:,} cells, wall time of one process on {row['hardware']}:\n\n{pieces}\n\n"
         f"What the harness costs beside making and scoring sets: {1000 * row['overhead_seconds_per_cell']:.1f} ms a "
         f"cell, of {1000 * row['wall_seconds_per_cell']:.0f} ms that the smallest cells take, the mean of "
-        f"{row['runs']} cells. The index of {row['cells']:,} results takes {row['index_bytes'] / 1e6:.0f} MB."
+        f"{row['runs']} cells. The index of {row['cells']:,} results takes {row['index_bytes'] / 1e6:.0f} MB.\n\n"
+        f"Workers: {several['done']} cells of `grids/{scaling['grid']}.yaml` ({', '.join(scaling['rows'])}) took "
+        f"{one['seconds']:.0f} s by one and {several['seconds']:.0f} s by {several['workers']} "
+        f"({scaling['times_as_fast']:.1f} times as fast), which share {scaling['hardware']}; one uses both cores too."
     )
 
 
