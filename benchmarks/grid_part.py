@@ -26,11 +26,13 @@ def grid_tables(report: dict[str, Any]) -> str:
     keys = tuple(report["places"].get(described(place), described(place)) for place in expansion.places)
     plan = Plan(expansion, keys, ())
     done = sum(known[key].status == "done" for key in set(keys) if key in known)
-    hardware = sorted({f"{cell['hardware']}, {cell['threads']} threads a process" for cell in report["cells"]})
+    hardware = sorted({f"{cell['hardware']}, threads a process: {cell['threads']}" for cell in report["cells"]})
     parts = [f"{done} of {len(set(keys))} cells are done ({'; '.join(hardware)})."]
     for score in SCORES:
         table = build_table(grid, plan, known, score=score)
-        parts += [f"### {SCORE_TITLES[score].capitalize()}", as_markdown(table).strip()]
+        figures, note = as_markdown(table).strip().split("\n\n")
+        parts += [f"### {SCORE_TITLES[score].capitalize()}", figures]
+    parts.append(note)
     missing = list(_missing(plan, known))
     return "\n\n".join([*parts, "Not run: " + "; ".join(missing) + "." if missing else "Every cell has run."])
 

@@ -27,7 +27,9 @@ def main() -> None:
     asked = parser.parse_args()
     opened = open_grid(asked.grid)
     known = opened.results()
-    base = {**opened.grid.base, "data": {**opened.grid.base.get("data", {}), "source": "cifar10"}}
+    data = opened.grid.base.get("data", {})
+    # Where the data lay says nothing to a reader; what the folder was called does.
+    base = {**opened.grid.base, "data": {**data, "source": Path(data["source"]).name}}
     cells: list[dict[str, Any]] = []
     for key, result in known.items():
         facts = opened.store.content(key)["environment"]

@@ -5,6 +5,7 @@ python benchmarks/results_page.py
 
 from typing import Any
 
+from grid_part import grid_tables
 from page_parts import ROOT, percent, results, table
 
 from distail.artifact import write_text
@@ -83,6 +84,8 @@ contain the experts that were not there yet; `distail recipes` estimates a quiet
 
 Peak memory is that of the whole process, with 50,000 source images loaded; most of it is decoding and the data.
 
+{grids}
+
 How fast all this is, and what lower precision changes, is in [speed.md](speed.md).
 """
 
@@ -120,6 +123,13 @@ NOTES = """\
   of the 15.8 points that lie between `random` and `lad`."""
 
 
+GRIDS = {
+    "digits": "scikit-learn's digits, 8x8 pixels, by `grids/digits.yaml`: runs far shorter than published and untuned, "
+    "to see that all works. It is no comparison of the methods.",
+    "cifar10lt-cpu": "CIFAR-10-LT by `grids/cifar10lt-cpu.yaml`: mostly variants of recipes for 2 cores.",
+}
+"""What to know of a grid before its tables."""
+
 TAUGHT = ("tailor-static", "tailor-teacher")
 """Rows of methods whose labels are those of a network trained on all images."""
 
@@ -127,7 +137,7 @@ TAUGHT_NOTES = """\
 - `tailor` was designed on validation images ([own_method.md](own_method.md)); this is the first set of it that was
   scored on test images. The network took 24 minutes of one thread, the set 3, both beside other rows.
 - Published for `rldd`, the best that is: 62.7 ± 0.1 with the network asked, best epoch by test accuracy, on lossless
-  images. Our own `rldd` has not been run yet.
+  images. Our own `rldd` has not been run yet on CIFAR-10.
 - A ConvNet-3 of the same kind that learns from all 12,406 images for 20 epochs, against their tail, gets 64.6 ± 0.1
   ([results_long_tail.md](results_long_tail.md))."""
 
@@ -145,6 +155,11 @@ def main() -> None:
         taught=_taught({name: found[name] for name in TAUGHT if name in found}),
         taught_notes=TAUGHT_NOTES,
         costs=_costs(rows),
+        grids="\n\n".join(
+            f"## Grid {name.removeprefix('grid-')}\n\n{GRIDS[name.removeprefix('grid-')]}\n\n{grid_tables(report)}"
+            for name, report in found.items()
+            if name.startswith("grid-")
+        ),
     )
     write_text(ROOT / "docs" / "results.md", text)
 

@@ -93,10 +93,7 @@ class Evaluation:
         Raises:
             DistailError: no such students.
         """
-        subject = subject or self.students[0].subject
-        students = self.of(subject, architecture)
-        if not students:
-            raise self._nobody(subject, architecture)
+        students = self._scored(subject or self.students[0].subject, architecture)
         found = {}
         for name in SCALAR_SCORES:
             values = [getattr(student.scores, name) for student in students]
@@ -106,10 +103,7 @@ class Evaluation:
 
     def per_class(self, subject: str | None = None, architecture: str | None = None) -> tuple[Summary, ...]:
         """n, mean and sample std of each class' accuracy over seeds; arguments as for `summary`."""
-        subject = subject or self.students[0].subject
-        students = self.of(subject, architecture)
-        if not students:
-            raise self._nobody(subject, architecture)
+        students = self._scored(subject or self.students[0].subject, architecture)
         rows = [student.scores.per_class for student in students]
         return tuple(summarise(list(column)) for column in zip(*rows, strict=True))
 
@@ -120,16 +114,16 @@ class Evaluation:
         Raises:
             DistailError: no such students.
         """
-        students = self.of(subject, architecture)
-        if not students:
-            raise self._nobody(subject, architecture)
-        values = [student.group_accuracy for student in students]
+        values = [student.group_accuracy for student in self._scored(subject, architecture)]
         known = [value for value in values if value is not None]
         return summarise(known) if known else None
 
-    def _nobody(self, subject: str, architecture: str | None) -> DistailError:
+    def _scored(self, subject: str, architecture: str | None) -> tuple[StudentScore, ...]:
+        """As `of`, but at least one."""
+        if students := self.of(subject, architecture):
+            return students
         there = "; ".join(f"'{one}' with {network}" for one, network in self.groups)
-        return DistailError(
+        raise DistailError(
             f"Nothing was scored on '{subject}' with {architecture or 'any architecture'}. Ask for one of: {there}."
         )
 
