@@ -49,6 +49,16 @@ def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """{'data': {'imbalance': 100}} for {'data.imbalance': 100}; later names change what earlier ones say."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        for part in reversed(name.split(".")):
+            value = {part: value}
+        found = merged(found, value)
+    return found
+
+
 def with_own_defaults(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
     """`values`, where a group that is given in part is filled up from the model's default for that group.
 

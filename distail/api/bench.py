@@ -65,6 +65,7 @@ def run_grid(
     out: str | Path | None = None,
     source: str | None = None,
     rows: Sequence[str] = (),
+    where: Mapping[str, Any] | None = None,
     workers: int | None = None,
     cluster: str | None = None,
     retry: bool = False,
@@ -77,6 +78,7 @@ def run_grid(
         out: folder for the results; bench/NAME of the file when omitted. Results that are there are kept and used.
         source: where the data are, if not where the grid says.
         rows: run these alone, and give their results alone; all when empty.
+        where: values of what varies, such as {"images_per_class": [1, 10]}: run these alone.
         workers: processes side by side; 1 works in this one. One for each GPU, or 1, when omitted. A script that asks
             for more must keep its own work below `if __name__ == "__main__":`, since they import it.
         cluster: 'ray' for a Ray cluster that is started here, or the address of one that runs.
@@ -88,6 +90,6 @@ def run_grid(
             do not raise: see `GridResults.failed`.
     """
     target = parse_config(Grid, grid, "distail.run_grid") if isinstance(grid, Mapping) else grid
-    opened = open_grid(target, out=out, source=source, progress=progress).narrowed(rows)
+    opened = open_grid(target, out=out, source=source, progress=progress).narrowed(rows, where)
     known = opened.run(workers=workers, cluster=cluster, retry=retry)
     return GridResults(tuple(known.values()), opened)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from distail.bench.grid import ROW_KEYS, Grid, combinations, nested
+from distail.bench.grid import ROW_KEYS, Grid, combinations
 from distail.catalog import CPU, built_in, family_names, recipe_names
-from distail.config import merged, parse_config
+from distail.config import merged, nested, parse_config
 from distail.errors import DistailError, did_you_mean
 from distail.evaluation.recipe import BaselineRecipe, EvaluationRecipe
 from distail.recipe import Recipe
@@ -105,7 +105,7 @@ def expand(grid: Grid, where: str = "grid") -> Expansion:
     for seed in grid.seeds:
         for values in combinations(grid.vary):
             for name, row in grid.rows.items():
-                if not _belongs(row, values):
+                if not belongs(row.get("where", {}), values):
                     continue
                 try:
                     cell = _cell(grid.base, name, row, values, seed, where)
@@ -160,23 +160,31 @@ def _require_possible(row: Mapping[str, Any], grid: Grid, where: str) -> None:
         raise DistailError(f"{where} holds a seed. {_SEEDS}")
     if "recipe" in row and "baseline" in row:
         raise DistailError(f"{where} names a recipe and a baseline. Leave one of them out, or make two rows.")
-    allowed = row.get("where", {})
-    if not isinstance(allowed, Mapping):
+    require_where(row.get("where", {}), grid.vary, where)
+
+
+def require_where(asked: Any, vary: Mapping[str, list[Any]], where: str) -> None:
+    """Refuses what a `where` cannot hold anything to.
+
+    Raises:
+        DistailError: it has no names, or one that does not vary, or a value that is not among those that are varied.
+    """
+    if not isinstance(asked, Mapping):
         raise DistailError(f"{where}: 'where' has no names. Give names and values, such as {{images_per_class: [10]}}.")
-    for name, some in allowed.items():
-        if name not in grid.vary:
-            raise DistailError(f"{where}: 'where' names '{name}', which does not vary. {did_you_mean(name, grid.vary)}")
+    for name, some in asked.items():
+        if name not in vary:
+            raise DistailError(f"{where}: 'where' names '{name}', which does not vary. {did_you_mean(name, vary)}")
         for value in _listed(some):
-            if value not in grid.vary[name]:
-                there = ", ".join(map(str, grid.vary[name]))
+            if value not in vary[name]:
+                there = ", ".join(map(str, vary[name]))
                 raise DistailError(
                     f"{where}: 'where' asks for {name} {value}, which is not varied. Use some of {there}."
                 )
 
 
-def _belongs(row: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
-    """Whether a row's `where` allows these values."""
-    return all(values[name] in _listed(some) for name, some in row.get("where", {}).items())
+def belongs(asked: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
+    """Whether a `where` allows these values; what it does not name, it allows."""
+    return all(values[name] in _listed(some) for name, some in asked.items() if name in values)
 
 
 def _listed(value: Any) -> list[Any]:

@@ -24,7 +24,7 @@ from typing import Any
 import yaml
 from pydantic import Field, field_validator
 
-from distail.config import Config, merged, parse_config
+from distail.config import Config, parse_config
 from distail.errors import DistailError
 from distail.recipe import parse_yaml, to_yaml
 
@@ -141,16 +141,6 @@ def combinations(vary: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
     for rest in combinations({name: vary[name] for name in others}):
         for value in vary[last]:
             yield {**rest, last: value}
-
-
-def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """{'data': {'imbalance': 100}} for {'data.imbalance': 100}; later names change what earlier ones say."""
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        for part in reversed(name.split(".")):
-            value = {part: value}
-        found = merged(found, value)
-    return found
 
 
 def grid_text(grid: Grid) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from distail.bench.cell import Expansion, Place
+from distail.bench.cell import Expansion, LeftOut, Place, belongs
 from distail.bench.keys import Keys
 from distail.bench.result import CellResult
 from distail.errors import DistailError, did_you_mean
@@ -69,23 +70,26 @@ def plan(expansion: Expansion, keys: Keys) -> Plan:
     return Plan(expansion, tuple(names), tuple(jobs.values()))
 
 
-def plan_of_rows(plan: Plan, rows: Collection[str]) -> Plan:
-    """A plan with some rows alone; with all where none is named.
+def part_of(plan: Plan, rows: Collection[str], where: Mapping[str, Any]) -> Plan:
+    """A plan with some rows and some of the values that vary alone; with all where none is named.
 
     Raises:
         DistailError: there is no such row.
     """
-    if not rows:
-        return plan
     there = list(dict.fromkeys(place.row for place in plan.expansion.places))
     for row in rows:
         if row not in there:
             raise DistailError(f"The grid has no row '{row}'. {did_you_mean(row, there)}")
-    kept = [(place, key) for place, key in zip(plan.expansion.places, plan.keys, strict=True) if place.row in rows]
+
+    def is_asked(place: Place | LeftOut) -> bool:
+        return (not rows or place.row in rows) and belongs(where, place.values)
+
+    kept = [(place, key) for place, key in zip(plan.expansion.places, plan.keys, strict=True) if is_asked(place)]
+    if not kept:
+        raise DistailError("These rows have no cell with these values. Name other rows or values.")
     keys = tuple(key for _, key in kept)
-    left_out = tuple(out for out in plan.expansion.left_out if out.row in rows)
     return Plan(
-        Expansion(tuple(place for place, _ in kept), left_out),
+        Expansion(tuple(place for place, _ in kept), tuple(filter(is_asked, plan.expansion.left_out))),
         keys,
         tuple(job for job in plan.jobs if job.key in set(keys)),
     )

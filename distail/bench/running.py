@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from distail.bench.cell import expand
+from distail.bench.cell import belongs, expand, require_where
 from distail.bench.grid import Grid, grid_text, load_grid, parse_grid
-from distail.bench.jobs import Plan, plan, plan_of_rows
+from distail.bench.jobs import Plan, part_of, plan
 from distail.bench.keys import Keys
 from distail.bench.pool import default_workers, work_here, work_in_processes
 from distail.bench.result import CellResult
@@ -33,7 +34,8 @@ class OpenGrid:
     """A grid and its folder.
 
     Attributes:
-        plan: of all rows, or of those that it was narrowed to.
+        grid: what is compared, narrowed to the values that are asked for.
+        plan: of all cells, or of those that it was narrowed to.
         text: the grid as it is written.
     """
 
@@ -47,13 +49,20 @@ class OpenGrid:
         known = self.store.results()
         return {job.key: known[job.key] for job in self.plan.jobs if job.key in known}
 
-    def narrowed(self, rows: Sequence[str]) -> OpenGrid:
-        """The same with some rows alone; with all where none is named.
+    def narrowed(self, rows: Sequence[str] = (), where: Mapping[str, Any] | None = None) -> OpenGrid:
+        """The same with a part of its cells.
+
+        Args:
+            rows: these alone; all when empty.
+            where: values of what varies, such as {'images_per_class': [1, 10]}: cells with these alone.
 
         Raises:
-            DistailError: there is no such row.
+            DistailError: there is no such row or value, or no such cell.
         """
-        return replace(self, plan=plan_of_rows(self.plan, rows))
+        asked = dict(where or {})
+        require_where(asked, self.grid.vary, "The part that is asked for")
+        vary = {name: [one for one in some if belongs(asked, {name: one})] for name, some in self.grid.vary.items()}
+        return replace(self, grid=self.grid.model_copy(update={"vary": vary}), plan=part_of(self.plan, rows, asked))
 
     def run(
         self,

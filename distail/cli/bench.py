@@ -6,11 +6,11 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from distail.cli.options import Output, Repeatable, Whole, standard_output
+from distail.cli.options import Output, Repeatable, Whole, parse_assignment, standard_output
 
 if TYPE_CHECKING:
     from distail.bench.running import OpenGrid
@@ -31,6 +31,17 @@ class GridPlace:
     """Where the data are, if not where the grid says."""
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class GridPart:
+    """Which cells of a grid are meant."""
+
+    row: Annotated[tuple[str, ...], Repeatable] = ()
+    """This row alone; may be repeated."""
+    where: Annotated[tuple[str, ...], Repeatable] = ()
+    """NAME=VALUE of what varies: cells with this value alone; may be repeated, also for several values of one name."""
+
+
 bench = App(
     name="bench",
     help="Run a grid of methods, imbalances, sizes and seeds, resumably; look at it; print its table.",
@@ -43,10 +54,10 @@ def run(
     grid: str,
     /,
     *,
-    row: Annotated[tuple[str, ...], Repeatable] = (),
     workers: Annotated[int | None, Whole] = None,
     cluster: str | None = None,
     retry: Annotated[bool, Parameter(negative=())] = False,
+    part: GridPart = GridPart(),
     place: GridPlace = GridPlace(),
     output: Output = Output(),
 ) -> None:
@@ -56,8 +67,6 @@ def run(
     ----------
     grid
         A YAML file, or the folder in which one was run.
-    row
-        Run this row alone, and count and show no other; may be repeated.
     workers
         Processes that work side by side, with the threads or GPUs divided among them; one for each GPU, or 1, when
         omitted.
@@ -68,7 +77,7 @@ def run(
     """
     from distail.bench.view import watching
 
-    opened = _open(grid, place, output).narrowed(row)
+    opened = _open(grid, part, place, output)
     say = output.progress().say
     quiet = output.quiet or output.json
     with watching(opened, quiet=quiet, terminal=sys.stderr.isatty(), say=say) as watch:
@@ -80,7 +89,14 @@ def run(
 
 
 @bench.command
-def status(grid: str, /, *, place: GridPlace = GridPlace(), output: Output = Output()) -> None:
+def status(
+    grid: str,
+    /,
+    *,
+    part: GridPart = GridPart(),
+    place: GridPlace = GridPlace(),
+    output: Output = Output(),
+) -> None:
     """Say which cells of GRID are done, which run, and how long the rest will take.
 
     Parameters
@@ -88,7 +104,7 @@ def status(grid: str, /, *, place: GridPlace = GridPlace(), output: Output = Out
     grid
         A YAML file, or the folder in which one was run.
     """
-    _report(_open(grid, place, output), output)
+    _report(_open(grid, part, place, output), output)
 
 
 @bench.command
@@ -99,6 +115,7 @@ def table(
     format: Literal["text", "markdown", "latex", "csv"] = "text",
     score: Annotated[tuple[str, ...], Repeatable] = ("accuracy",),
     arch: str | None = None,
+    part: GridPart = GridPart(),
     place: GridPlace = GridPlace(),
     output: Output = Output(),
 ) -> None:
@@ -118,7 +135,7 @@ def table(
     from distail.bench.formats import as_text, in_format, note
     from distail.bench.table import build_table
 
-    opened = _open(grid, place, output)
+    opened = _open(grid, part, place, output)
     known = opened.results()
     tables = [build_table(opened.grid, opened.plan, known, score=name, architecture=arch) for name in score]
     if format == "text":
@@ -127,10 +144,15 @@ def table(
         standard_output().file.write(in_format(format, tables))
 
 
-def _open(grid: str, place: GridPlace, output: Output) -> OpenGrid:
+def _open(grid: str, part: GridPart, place: GridPlace, output: Output) -> OpenGrid:
     from distail.bench.running import open_grid
 
-    return open_grid(grid, out=place.out, source=place.source, progress=output.progress())
+    where: dict[str, list[Any]] = {}
+    for assignment in part.where:
+        name, value = parse_assignment(assignment, "--where", "images_per_class=10")
+        where.setdefault(name, []).append(value)
+    opened = open_grid(grid, out=place.out, source=place.source, progress=output.progress())
+    return opened.narrowed(part.row, where)
 
 
 def _where(opened: OpenGrid) -> tuple[str, str]:

@@ -127,28 +127,33 @@ def parse_settings(assignments: Sequence[str], flag: str = "--set", example: str
     Raises:
         DistailError: an assignment without '=', or a value that is not YAML.
     """
-    import yaml
-
-    from distail.config import merged
-    from distail.recipe import parse_yaml
+    from distail.config import merged, nested
 
     settings: dict[str, Any] = {}
     for assignment in assignments:
-        key, sign, value = assignment.partition("=")
-        if not sign or not key:
-            raise DistailError(
-                f"{flag} {assignment} is no assignment. Write {flag} NAME=VALUE, such as {flag} {example}."
-            )
-        try:
-            nested = parse_yaml(value)
-        except yaml.YAMLError:
-            raise DistailError(
-                f"{flag} {assignment}: the value is not YAML. Write {flag} NAME=VALUE, such as {flag} {example}."
-            ) from None
-        for part in reversed(key.strip().split(".")):
-            nested = {part: nested}
-        settings = merged(settings, nested)
+        name, value = parse_assignment(assignment, flag, example)
+        settings = merged(settings, nested({name: value}))
     return settings
+
+
+def parse_assignment(assignment: str, flag: str, example: str) -> tuple[str, Any]:
+    """Reads one 'name=value'; the value is YAML.
+
+    Raises:
+        DistailError: there is no '=', or the value is not YAML.
+    """
+    import yaml
+
+    from distail.recipe import parse_yaml
+
+    remedy = f"Write {flag} NAME=VALUE, such as {flag} {example}."
+    name, sign, value = assignment.partition("=")
+    if not sign or not name:
+        raise DistailError(f"{flag} {assignment} is no assignment. {remedy}")
+    try:
+        return name.strip(), parse_yaml(value)
+    except yaml.YAMLError:
+        raise DistailError(f"{flag} {assignment}: the value is not YAML. {remedy}") from None
 
 
 def asked_training(recipe: Sequence[str], **flags: Any) -> dict[str, Any]:

@@ -12,7 +12,6 @@ import pytest
 
 from distail import artifact, pipeline
 from distail.bench import worker
-from distail.bench.jobs import plan_of_rows
 from distail.bench.running import OpenGrid
 from distail.bench.store import Store
 from distail.bench.worker import Worker
@@ -148,7 +147,25 @@ def test_some_rows_alone(source, tmp_path):
     assert {result.row for result in grid.narrowed(["random"]).run().values()} == {"random"}
     assert len(grid.run()) == 3
     with pytest.raises(DistailError, match=r"The grid has no row 'rando'. Did you mean 'random'"):
-        plan_of_rows(grid.plan, ["rando"])
+        grid.narrowed(["rando"])
+
+
+def test_some_values_alone(source, tmp_path):
+    everything = {"baseline": {"method": "balanced_softmax", "train": {"epochs": 1}}, "where": {IF: 3.0}}
+    rows = {"random": {}, "all": everything}
+    grid = opened(source, tmp_path / "grid", rows, vary={IF: [3.0, 2.0], IPC: [1, 2]})
+    part = grid.narrowed(["random"], {IF: 2, IPC: [2]})
+    (result,) = part.run().values()
+    assert result.values == {IF: 2.0, IPC: 2}
+    assert part.grid.vary == {IF: [2.0], IPC: [2]}
+    assert len(grid.plan.jobs) == 5
+    assert len(grid.narrowed(where={IF: 3}).plan.jobs) == 3
+    with pytest.raises(DistailError, match="names 'ipc', which does not vary"):
+        grid.narrowed(where={"ipc": 1})
+    with pytest.raises(DistailError, match=r"asks for images_per_class 3, which is not varied. Use some of 1, 2"):
+        grid.narrowed(where={IPC: 3})
+    with pytest.raises(DistailError, match="These rows have no cell with these values"):
+        grid.narrowed(["all"], {IF: 2})
 
 
 def test_baselines_stand_beside(source, tmp_path):

@@ -96,6 +96,18 @@ def test_some_rows_first(source, tmp_path):
     assert (told["cells"], told["done"], told["left"]) == (2, 1, 1)
 
 
+def test_some_columns_first(source, tmp_path):
+    grid = write_grid(tmp_path / "g.yaml", source, ["random"], vary={IPC: [1, 2, 3]})
+    told = succeed("bench", grid, "--where", f"{IPC}=1", "--where", f"{IPC}=3", "--quiet", "--json").json
+    assert (told["cells"], told["done"], told["left"]) == (2, 2, 0)
+    assert succeed("bench", "status", grid, "--where", f"{IPC}=2", "--json").json["left"] == 1
+    table = succeed("bench", "table", grid, "--where", f"{IPC}=3", "--format", "markdown").out
+    assert "IPC 3" in table
+    assert "IPC 1" not in table
+    assert_clear_refusal(call("bench", grid, "--where", "ipc=1"), "'where' names 'ipc'", IPC)
+    assert_clear_refusal(call("bench", grid, "--where", IPC), f"--where {IPC} is no assignment", "NAME=VALUE")
+
+
 def test_failed_cells_are_told_and_run_again_when_asked(source, tmp_path, monkeypatch):
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("expected scalar type")
