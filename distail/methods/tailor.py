@@ -14,16 +14,20 @@ What was tried, and what each part gives, is in docs/own_method.md.
 """
 
 import math
-from typing import ClassVar
+from typing import ClassVar, Literal
 
+from jaxtyping import Float
 from pydantic import Field
+from torch import Tensor
 
 from distail.data.labelled_views import bytes_of_view
 from distail.methods._method import Method
+from distail.models import Network
 from distail.problem import Problem, Synthetic, Work
 from distail.synthetic.batches import whole_class_batches
 from distail.synthetic.clusters import nearest_real_images, nearest_work
 from distail.synthetic.distances import standardised
+from distail.synthetic.initial import random_start
 from distail.synthetic.recovery import Observer, Recovery, RecoverySettings, Target, recover, recovery_work
 from distail.synthetic.relabel import ready, relabelled, relabelling_work
 from distail.synthetic.statistics import Statistics, class_moments, statistics_work
@@ -45,8 +49,10 @@ class Tailor(RecoverySettings, Method):
     summary: ClassVar[str] = "real images fitted to the layer statistics of their class, with labelled views"
     batch_field: ClassVar[str | None] = "batch_size"
 
-    iterations: int = Field(default=300, ge=1)
-    """Updates of every image."""
+    iterations: int = Field(default=300, ge=0)
+    """Updates of every image; 0 leaves real images as they are."""
+    start: Literal["nearest", "random"] = "nearest"
+    """Images to begin with: those nearest to the centres of clusters of their class, or any."""
     batch_size: int = Field(default=500, ge=1)
     """Images that are updated together; more, where a single class has more. It does not change what is aimed at."""
     image_lr: float = Field(default=0.02, gt=0)
@@ -96,7 +102,7 @@ class Tailor(RecoverySettings, Method):
         architectures = [teacher_architecture(problem, self.teacher)]
         return (
             teachers_work(problem, [self.teacher])
-            + nearest_work(problem, architectures[0])
+            + (nearest_work(problem, architectures[0]) if self.start == "nearest" else Work())
             + statistics_work(problem, architectures, self.statistics_batch)
             + recovery_work(problem, self._with_whole_classes(problem), architectures)
             + relabelling_work(problem, architectures, self.students, self.num_views(problem))
@@ -134,8 +140,11 @@ class Tailor(RecoverySettings, Method):
             distance=standardised(moments.over_classes()),
             betas=(0.9, 0.999),
         )
-        images = recover(problem, recovery, lambda: nearest_real_images(problem, network))
+        images = recover(problem, recovery, lambda: self._start(problem, network))
         return relabelled(problem, images, teacher, self.students, self.num_views(problem))
+
+    def _start(self, problem: Problem, network: Network) -> Float[Tensor, "n c h w"]:
+        return random_start(problem, "real") if self.start == "random" else nearest_real_images(problem, network)
 
 
 def _of_channels(statistics: Statistics) -> Statistics:

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from distail.methods._registry import build_method
 from distail.methods.tailor import Tailor
 from distail.synthetic.clusters import nearest_real_images
 from distail.synthetic.layer_inputs import at_rest, layers_of_kind, watched
@@ -107,6 +108,16 @@ def test_views_are_labelled_by_the_teacher():
     assert quick("tailor", views=0).distill(problem).views is None
 
 
+def test_real_images_may_stay_as_they_are():
+    problem = tiny_problem((20, 12, 8), images_per_class=4, **BN)
+    network = ready(problem, teach(problem, CHEAP_TEACHER))
+    nearest, random = (quick("tailor", start=start, iterations=0).distill(problem) for start in ("nearest", "random"))
+    torch.testing.assert_close(nearest.images, nearest_real_images(problem, network))
+    torch.testing.assert_close(random.images, build_method("random", {}).distill(problem).images)
+    assert not torch.allclose(nearest.images, random.images)
+    assert random.views is not None
+
+
 @pytest.mark.parametrize(
     ("num_classes", "side", "ipc", "expected"),
     [
@@ -126,6 +137,7 @@ def test_work_is_what_it_computes():
     problem = tiny_problem((9, 4, 1), **BN)
     assert_work_is_what_it_computes(quick("tailor", views=3), problem, (CHEAP_TEACHER,))
     assert_work_is_what_it_computes(quick("tailor", views=0, batch_size=1), problem, (CHEAP_TEACHER,))
+    assert_work_is_what_it_computes(quick("tailor", start="random", iterations=0), problem, (CHEAP_TEACHER,))
 
 
 def test_students_and_teacher_are_as_measured():
