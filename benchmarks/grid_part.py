@@ -8,7 +8,7 @@ from distail.bench.formats import as_markdown
 from distail.bench.grid import Grid
 from distail.bench.jobs import Plan
 from distail.bench.result import CellResult, described
-from distail.bench.table import SCORE_TITLES, build_table
+from distail.bench.table import SCORE_TITLES, SHORT_NAMES, build_table, shown
 from distail.config import parse_config
 
 SCORES = ("accuracy", "worst_class", "class_std")
@@ -28,10 +28,14 @@ def grid_tables(report: dict[str, Any]) -> str:
     done = sum(known[key].status == "done" for key in set(keys) if key in known)
     hardware = sorted({f"{cell['hardware']}, threads a process: {cell['threads']}" for cell in report["cells"]})
     parts = [f"{done} of {len(set(keys))} cells are done ({'; '.join(hardware)})."]
-    for score in SCORES:
-        table = build_table(grid, plan, known, score=score)
-        figures, note = as_markdown(table).strip().split("\n\n")
-        parts += [f"### {SCORE_TITLES[score].capitalize()}", figures]
+    networks = list(dict.fromkeys(name for place in expansion.places for name in place.cell.architectures))
+    note = ""
+    for network in networks:
+        for score in SCORES:
+            table = build_table(grid, plan, known, score=score, architecture=network)
+            figures, note = as_markdown(table).strip().split("\n\n")
+            title = SCORE_TITLES[score].capitalize()
+            parts += [f"### {title}, {network}" if len(networks) > 1 else f"### {title}", figures]
     parts.append(note)
     missing = list(_missing(plan, known))
     return "\n\n".join([*parts, "Not run: " + "; ".join(missing) + "." if missing else "Every cell has run."])
@@ -42,8 +46,8 @@ def _missing(plan: Plan, known: dict[str, CellResult]) -> Iterator[str]:
     rows: dict[str, list[str]] = {}
     for place, result in plan.results(known):
         if result is None or result.status != "done":
-            values = f"IF {place.values['data.imbalance']:g}, IPC {place.values['images_per_class']}"
-            rows.setdefault(place.row, []).append(values + (" failed" if result else ""))
+            values = ", ".join(f"{SHORT_NAMES.get(name, name)} {shown(value)}" for name, value in place.values.items())
+            rows.setdefault(place.row, []).append((values or "all") + (" failed" if result else ""))
     total = len({str(place.values) for place, _ in plan.results(known)})
     for row, values in rows.items():
         distinct = list(dict.fromkeys(values))

@@ -1,6 +1,7 @@
 """Folders of grids whose cells nobody had to run."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,17 @@ CLASSES = ("ant", "bee", "cow")
 
 
 def run_at(place: Place, key: str, number: int, classes: tuple[str, ...] = CLASSES) -> CellRun:
-    """A finished cell with two students, which took longer the later it stands in the grid."""
+    """A finished cell with two students of each network, which took longer the later it stands in the grid."""
     counts = tuple(range(120, 120 - len(classes), -1))
     asked = place.cell.baseline is None and place.cell.evaluation.labels == "teacher"
     labels = "teacher" if asked else "hard"  # as for sets without soft labels
     subject = place.cell.method if place.cell.baseline else "distilled"
     found = Evaluation(
-        students=tuple(student(subject, labels, 2 * number + seed, counts) for seed in range(2)),
+        students=tuple(
+            replace(student(subject, labels, 2 * number + seed, counts), architecture=architecture)
+            for architecture in place.cell.architectures
+            for seed in range(2)
+        ),
         class_names=classes,
         train_counts=counts,
         stored=StoredBytes(1000, 0, 0),

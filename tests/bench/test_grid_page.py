@@ -124,6 +124,15 @@ def test_rows_that_cannot_be_told_apart_are_said(source, tmp_path):
     assert all(len(panel.series) == 10 for panel in panels(charts, "time"))
 
 
+def test_every_network_has_charts(source, tmp_path):
+    base = {"evaluation": {"architectures": ["convnet2-w8", "convnet2-w4"]}}
+    found = read_grid_facts(fill(opened(source, tmp_path / "out", ["random"], base=base, vary={IPC: [1, 2]})))
+    charts = grid_charts(found)
+    assert [one.title for one in charts] == ["Hard labels, convnet2-w8", "Hard labels, convnet2-w4"]
+    assert all(panels(one, "IPC") for one in charts)
+    assert "Each label protocol and each network has charts" in Reader(pages.grid_page(found)).text
+
+
 def test_published_rows_are_marked_and_neither_drawn_nor_opened(source, tmp_path):
     base = {"evaluation": {"architectures": ["convnet3"]}}
     grid = opened(source, tmp_path / "out", ["lad"], base=base, vary={IF: [100], IPC: [10]}, published="cifar10lt")

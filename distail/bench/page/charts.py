@@ -92,15 +92,17 @@ class Kind:
 
 @dataclass(frozen=True)
 class ProtocolCharts:
-    """All charts of rows with one label protocol; others are no equals.
+    """All charts of rows with one label protocol and one network; others are no equals.
 
     Attributes:
+        title: 'Static labels', with the network where there are several.
         labels: the protocol.
         legend: (style, name of a row).
         num_others: rows that are not told apart.
         kinds: the charts.
     """
 
+    title: str
     labels: str
     legend: tuple[tuple[int, str], ...]
     num_others: int
@@ -108,27 +110,33 @@ class ProtocolCharts:
 
 
 def grid_charts(facts: GridFacts) -> tuple[ProtocolCharts, ...]:
-    """Accuracy of the first network against every number that varies, and against minutes."""
-    table = facts.table
-    found = []
-    for labels in dict.fromkeys(row.labels for row in table.rows):
-        rows = [row for row in table.rows if row.labels == labels and row.published is None and _mean(row) is not None]
-        if not rows:
-            continue
-        best = sorted(rows, key=lambda row: -(_mean(row) or 0.0))[:STYLES]
-        styles = {row.name: number for number, row in enumerate(row for row in rows if row in best)}
-        drawn = [row for row in rows if row.name in styles]
-        kinds = [_against(table, axis, drawn, styles) for axis in _axes(table)]
-        kinds.append(_against_time(facts, rows, styles))
-        found.append(
-            ProtocolCharts(
-                labels=labels,
-                legend=tuple((style, name) for name, style in styles.items()),
-                num_others=len(rows) - len(drawn),
-                kinds=tuple(kind for kind in kinds if kind.panels),
-            )
-        )
+    """Accuracy of every network against every number that varies, and against minutes."""
+    tables = [table for table in facts.tables if table.score == facts.table.score]
+    found: list[ProtocolCharts] = []
+    for table in tables:
+        for labels in dict.fromkeys(row.labels for row in table.rows):
+            rows = [row for row in table.rows if row.labels == labels and not row.published and _mean(row) is not None]
+            if rows:
+                title = f"{labels.capitalize()} labels" + (f", {table.architecture}" if len(tables) > 1 else "")
+                found.append(_protocol_charts(facts, table, labels, rows, title))
     return tuple(one for one in found if one.kinds)
+
+
+def _protocol_charts(
+    facts: GridFacts, table: Table, labels: str, rows: Sequence[TableRow], title: str
+) -> ProtocolCharts:
+    best = sorted(rows, key=lambda row: -(_mean(row) or 0.0))[:STYLES]
+    styles = {row.name: number for number, row in enumerate(row for row in rows if row in best)}
+    drawn = [row for row in rows if row.name in styles]
+    kinds = [_against(table, axis, drawn, styles) for axis in _axes(table)]
+    kinds.append(_against_time(facts, table, rows, styles))
+    return ProtocolCharts(
+        title=title,
+        labels=labels,
+        legend=tuple((style, name) for name, style in styles.items()),
+        num_others=len(rows) - len(drawn),
+        kinds=tuple(kind for kind in kinds if kind.panels),
+    )
 
 
 def _mean(row: TableRow) -> float | None:
@@ -225,12 +233,12 @@ def rows_text(count: int) -> str:
     return f"{count} {'row' if count == 1 else 'rows'}"
 
 
-def _against_time(facts: GridFacts, rows: Sequence[TableRow], styles: Mapping[str, int]) -> Kind:
+def _against_time(facts: GridFacts, table: Table, rows: Sequence[TableRow], styles: Mapping[str, int]) -> Kind:
     """A chart for each column, with a line along the best for each budget."""
     panels = []
-    for column in range(len(facts.table.columns)):
-        priced = priced_rows(facts, rows, column)
-        panels += [_time_panel(facts.table, column, priced, styles)] if len(priced) > 1 else []
+    for column in range(len(table.columns)):
+        priced = priced_rows(facts, rows, column, table.architecture)
+        panels += [_time_panel(table, column, priced, styles)] if len(priced) > 1 else []
     return Kind("Accuracy against time", tuple(panels[:MAX_PANELS]), max(0, len(panels) - MAX_PANELS))
 
 

@@ -21,14 +21,14 @@ class Priced:
     seconds: float
 
 
-def priced_rows(facts: GridFacts, rows: Sequence[TableRow], column: int) -> list[Priced]:
-    """Those of the rows that have both a figure and a time in the column."""
+def priced_rows(facts: GridFacts, rows: Sequence[TableRow], column: int, architecture: str) -> list[Priced]:
+    """Those of the rows that have both a figure and a time in the column, for students of a network."""
     found = []
     for row in rows:
         cell, spot = row.cells[column], facts.spots.get((row.name, column))
         if cell is None or cell.summary is None or spot is None:
             continue
-        times = [time for result in spot.results if (time := _seconds(result, facts.table.architecture)) is not None]
+        times = [time for result in spot.results if (time := _seconds(result, architecture)) is not None]
         if times:
             found.append(Priced(row.name, cell.summary, max(fmean(times), 0.01)))
     return found

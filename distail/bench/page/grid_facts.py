@@ -81,6 +81,11 @@ class GridFacts:
         """The first one."""
         return self.tables[0]
 
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Whose students have figures; the first one is the grid's first."""
+        return tuple(dict.fromkeys(table.architecture for table in self.tables))
+
     def to_json(self) -> dict[str, Any]:
         """As JSON values: which grid, and how far it is."""
         return {"grid": str(self.folder), **self.status.to_json()}
