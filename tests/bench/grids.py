@@ -26,6 +26,12 @@ BASE: dict[str, Any] = {
 }
 DM = {"settings": {"iterations": 2, "real_batch": 4, "image_lr": 0.5}}
 """A row of a method that learns, cut short."""
+BY_LABELS = {
+    "hard": {"method": "dm", **DM, "evaluation": {"labels": "hard"}},
+    "longer": {"method": "dm", **DM, "evaluation": {"labels": "hard", "train": {"epochs": 3}}},
+    "random": {"method": "random"},
+}
+"""Two rows that share a set, and one of its own."""
 
 
 def grid_of(rows: Any, *, base: Mapping[str, Any] | None = None, **others: Any) -> Grid:
@@ -88,3 +94,10 @@ def scores_of(found: Mapping[str, CellResult]) -> dict[str, list[tuple[int, floa
 def mean_and_std(values: Sequence[float]) -> tuple[float, float]:
     """By the standard library."""
     return statistics.fmean(values), statistics.stdev(values)
+
+
+def left_behind(grid: OpenGrid) -> list[str]:
+    """Claims, and files that were half written."""
+    return [
+        str(path) for path in grid.store.path.rglob("*") if path.name.startswith(".") or path.parent.name == "claims"
+    ]
