@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-from distail.bench.cell import expand
+from distail.bench.cell import expand, in_short
 from distail.bench.formats import as_markdown
 from distail.bench.grid import Grid
 from distail.bench.jobs import Plan
 from distail.bench.result import CellResult, described
-from distail.bench.table import SCORE_TITLES, SHORT_NAMES, build_table, shown
+from distail.bench.table import SCORE_TITLES, build_table
 from distail.config import parse_config
 
 SCORES = ("accuracy", "worst_class", "class_std")
@@ -46,8 +46,7 @@ def _missing(plan: Plan, known: dict[str, CellResult]) -> Iterator[str]:
     rows: dict[str, list[str]] = {}
     for place, result in plan.results(known):
         if result is None or result.status != "done":
-            values = ", ".join(f"{SHORT_NAMES.get(name, name)} {shown(value)}" for name, value in place.values.items())
-            rows.setdefault(place.row, []).append((values or "all") + (" failed" if result else ""))
+            rows.setdefault(place.row, []).append((in_short(place.values) or "all") + (" failed" if result else ""))
     total = len({str(place.values) for place, _ in plan.results(known)})
     for row, values in rows.items():
         distinct = list(dict.fromkeys(values))

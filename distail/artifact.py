@@ -154,6 +154,31 @@ def read_tensors(path: Path, kind: str) -> TensorFile:
     Raises:
         DistailError: the file is missing, truncated, altered, of another kind or version, or no safetensors file.
     """
+    with _opened(path) as file:
+        metadata = dict(file.metadata() or {})
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    header = _header(path, kind, metadata)
+    if metadata.get("sha256") != tensors_digest(tensors, kind + metadata["header"]):
+        raise DistailError(
+            f"{path} has been altered since it was written: its content does not match its checksum. "
+            "Use an untouched copy, or make it again."
+        )
+    return TensorFile(kind, tensors, header)
+
+
+def read_header(path: Path, kind: str) -> dict[str, Any]:
+    """The header of a file that `write_tensors` made; its tensors are not read, so its checksum is not compared.
+
+    Raises:
+        DistailError: the file is missing, of another kind or version, or no safetensors file.
+    """
+    with _opened(path) as file:
+        return _header(path, kind, file.metadata() or {})
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A safetensors file."""
     from safetensors import SafetensorError, safe_open
 
     if path.is_dir():
@@ -170,16 +195,15 @@ def read_tensors(path: Path, kind: str) -> TensorFile:
         )
     try:
         with safe_open(str(path), framework="pt") as opened_file:
-            metadata = dict(opened_file.metadata() or {})
-            tensors = {name: opened_file.get_tensor(name) for name in opened_file.keys()}  # noqa: SIM118
+            yield opened_file
     except (SafetensorError, OSError, ValueError) as error:
         raise DistailError(
             f"{path} is not a whole safetensors file ({error}). It is truncated or foreign; copy or make it again."
         ) from None
-    return _verified(path, kind, metadata, tensors)
 
 
-def _verified(path: Path, kind: str, metadata: Mapping[str, str], tensors: dict[str, Tensor]) -> TensorFile:
+def _header(path: Path, kind: str, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """What a file says of itself, if it is one of ours and of this kind."""
     if metadata.get("format") != "distail" or "header" not in metadata:
         raise DistailError(
             f"{path} is a safetensors file, but distail did not write it. Use a file that distail wrote."
@@ -193,12 +217,8 @@ def _verified(path: Path, kind: str, metadata: Mapping[str, str], tensors: dict[
         raise DistailError(
             f"{path} holds a {metadata.get('kind')}, but a {kind} is needed here. Name a file that holds a {kind}."
         )
-    if metadata.get("sha256") != tensors_digest(tensors, kind + metadata["header"]):
-        raise DistailError(
-            f"{path} has been altered since it was written: its content does not match its checksum. "
-            "Use an untouched copy, or make it again."
-        )
-    return TensorFile(kind, tensors, json.loads(metadata["header"]))
+    header: dict[str, Any] = json.loads(metadata["header"])
+    return header
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

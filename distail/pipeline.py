@@ -95,10 +95,11 @@ def distill(
         _warn_without_test_images(recipe, progress)
     _warn_of_repeats(problem)
     problem.runtime.reset_peak_memory()
-    begun = time.perf_counter()
+    begun, reused = time.perf_counter(), bank.reused_seconds if bank else 0.0
     synthetic = method.distill(problem)
     seconds = checkpoint.seconds if isinstance(checkpoint, FileCheckpoint) else time.perf_counter() - begun
-    provenance = _provenance(recipe, training, problem, synthetic, seconds)
+    found = bank.reused_seconds - reused if bank else 0.0
+    provenance = {**_provenance(recipe, training, problem, synthetic, seconds), "reused_seconds": found}
     distilled = _assemble(problem, synthetic, provenance)
     if not folder:
         return distilled

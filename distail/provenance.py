@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -40,3 +41,12 @@ def _version(package: str) -> str:
 def indices_hash(indices: list[int]) -> str:
     """SHA-256 of a list of positions written as JSON; equal exactly when the split is."""
     return hashlib.sha256(json.dumps(indices).encode()).hexdigest()
+
+
+def making_seconds(provenance: Mapping[str, Any]) -> float | None:
+    """Seconds that a set took to make, with the training of experts and teachers that lay in its bank already.
+
+    What their files do not say the time of is left out. None where nothing is known.
+    """
+    seconds = provenance.get("distill_seconds")
+    return None if seconds is None else float(seconds) + float(provenance.get("reused_seconds") or 0.0)

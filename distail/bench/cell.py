@@ -20,6 +20,9 @@ _SEEDS = "Leave it out, and write `seeds:` beside `rows:`."
 IMBALANCE, IPC = "data.imbalance", "images_per_class"
 """Names of the two keys that families of built-in recipes go by."""
 
+SHORT_NAMES = {IMBALANCE: "IF", IPC: "IPC", "evaluation.labels": "labels", "architecture": "network"}
+"""What tables and messages call what varies."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -258,12 +261,17 @@ def _member(family: str, values: Mapping[str, Any], where: str) -> str:
             f"{where}: '{family}' is a family of recipes, of which one is chosen by {IMBALANCE} and {IPC}. Give both "
             "in base or vary, or name one recipe."
         )
-    name = f"{stem}-if{_number(data['imbalance'])}-ipc{_number(values[IPC])}{family.removeprefix(stem)}"
+    name = f"{stem}-if{shown(data['imbalance'])}-ipc{shown(values[IPC])}{family.removeprefix(stem)}"
     if name not in recipe_names():
         raise _NoSuchRecipeError(f"there is no recipe {name}")
     return name
 
 
-def _number(value: object) -> str:
-    """A value as names of recipes say it: 100 for 100.0."""
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
+def shown(value: object) -> str:
+    """A value as tables and names of recipes print it: 100, not 100.0."""
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
+
+
+def in_short(values: Mapping[str, Any]) -> str:
+    """'IF 100, IPC 10'; empty where nothing varies."""
+    return ", ".join(f"{SHORT_NAMES.get(name, name)} {shown(value)}" for name, value in values.items())

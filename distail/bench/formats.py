@@ -7,7 +7,8 @@ import io
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from distail.bench.table import Table, TableCell, TableRow, shown
+from distail.bench.cell import shown
+from distail.bench.table import Mark, Table, TableCell, TableRow
 from distail.progress import format_bytes, format_seconds
 from distail.report.names import one_line
 
@@ -29,10 +30,11 @@ _MOST_COLUMNS = 4
 """Of figures, beside each other in a terminal."""
 
 NOTE = (
-    "Mean ± sample standard deviation in percent over n students. Best and second best are marked among rows of one "
+    "Mean ± sample standard deviation in percent over n students. Best and second best are marked among sets of one "
     "label protocol, by the mean alone, which need not be a difference beyond chance; protocols are not comparable. Of "
-    "class_std and ece less is better. Time: making the set, with experts and teachers that were not there yet; of a "
-    "baseline, training one network. Published numbers are other people's, measured by other code."
+    "the deviation over classes and the calibration error, less is better. Time: making the set, with its experts and "
+    "teachers, also where rows share them; of a baseline, training one network. Memory: the most that the process "
+    "used, which may still hold what earlier cells needed. Published numbers are other people's, by other code."
 )
 
 
@@ -42,10 +44,17 @@ def note(table: Table) -> str:
     for row in table.rows:
         if row.published:
             sources.setdefault(row.published, []).append(one_line(row.name))
-    if not sources:
-        return NOTE
-    named = "; ".join(f"{where} ({', '.join(names)})" for where, names in sources.items())
-    return f"{NOTE} Published: {named}."
+    told = [NOTE]
+    if sources:
+        named = "; ".join(f"{where} ({', '.join(names)})" for where, names in sources.items())
+        told.append(f"Published: {named}.")
+    return " ".join([*told, *elsewhere(table)])
+
+
+def elsewhere(table: Table) -> list[str]:
+    """Which rows the table cannot show, and how to see them; nothing where it shows all."""
+    named = [f"{one_line(name)} (--arch {others[0]})" for name, others in table.elsewhere.items()]
+    return [f"Not in this table, as students are other networks: {', '.join(named)}."] if named else []
 
 
 def figure(cell: TableCell | None, *, dash: str = "–", plus_minus: str = " ± ") -> str:
@@ -141,10 +150,10 @@ def _csv_figures(cell: TableCell) -> list[object]:
 
 
 def as_text(table: Table) -> Group:
-    """Tables for the terminal; the best in bold, the second best underlined, published numbers dim."""
+    """Tables for the terminal; the best in bold with a star, the second best underlined, published numbers dim."""
     from rich.console import Group
 
-    return Group(*(_one_text(part, title) for title, part in table.parts(_MOST_COLUMNS)))
+    return Group(*(_one_text(part, title) for title, part in table.parts(_MOST_COLUMNS)), *elsewhere(table))
 
 
 def _one_text(table: Table, title: str) -> RichTable:
@@ -153,14 +162,18 @@ def _one_text(table: Table, title: str) -> RichTable:
 
     shape = RichTable(title=f"{table.title}, {title}" if title else table.title, title_justify="left")
     for number, head in enumerate(heads(table)):
-        shape.add_column(head, justify="left" if number < 2 else "right")
+        shape.add_column(head, justify="left" if number < 2 else "right", no_wrap=number > 0)
     styles = {"best": "bold", "second": "underline", "": ""}
+    signs = {"best": "*", "second": "", "": ""}  # for where the terminal, or a file, shows no bold
     before = None
     for row in table.rows:
         if before not in (None, row.labels):
             shape.add_section()
         before = row.labels
-        figures = [Text(figure(cell), style=styles[cell.mark if cell else ""]) for cell in row.cells]
+        marks: list[Mark] = [cell.mark if cell else "" for cell in row.cells]
+        figures = [
+            Text(figure(cell) + signs[mark], style=styles[mark]) for cell, mark in zip(row.cells, marks, strict=True)
+        ]
         texts: list[str | Text] = [*facts(row, [""] * len(figures))]
         texts[3 : 3 + len(figures)] = figures
         shape.add_row(*texts, style="dim" if row.published else "")
@@ -179,12 +192,15 @@ def _counts(row: TableRow) -> str:
 
 
 def _range(row: TableRow, field: str, write: Callable[[float], str]) -> str:
-    """'2 s to 3 min 20 s', or one figure where all cells take the same."""
+    """'2–20 s', '2 s – 3 min 20 s', or one figure where all cells take the same."""
     ends = row.range_of(field)
     if ends is None:
         return "–"
     least, most = map(write, ends)
-    return least if least == most else f"{least} to {most}"
+    if least == most:
+        return least
+    (number, *unit), other = least.split(), most.split()
+    return f"{number}–{most}" if len(other) == 2 and unit == other[1:] else f"{least} – {most}"
 
 
 def _markdown(text: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from distail.bench.cell import Place
+from distail.bench.cell import Place, in_short
 from distail.errors import DistailError
 from distail.evaluation.result import Evaluation
 
@@ -60,7 +60,7 @@ class CellResult:
         set: key of the set that was scored; None for baselines.
         students: one by one.
         stored_bytes: what a user has to keep; None where the cell failed.
-        distill_seconds: making the set, with experts and teachers that were not there yet; None for baselines.
+        distill_seconds: making the set, with its experts and teachers, whoever trained them; None for baselines.
         peak_memory_bytes: of the process that made the set, or trained the baseline.
         seconds: wall time of the cell in its process, waiting left out; a set that another cell had made is not in it.
         error: one paragraph, where the cell failed.
@@ -186,6 +186,5 @@ def failure_of(error: BaseException) -> tuple[str, str]:
 
 
 def described(place: Place | CellResult) -> str:
-    """'lad, data.imbalance 100, images_per_class 10, seed 0'."""
-    values = "".join(f", {name} {value}" for name, value in place.values.items())
-    return f"{place.row}{values}, seed {place.seed}"
+    """'lad, IF 100, IPC 10, seed 0'."""
+    return ", ".join(filter(None, (place.row, in_short(place.values), f"seed {place.seed}")))

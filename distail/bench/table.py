@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any, Literal
 
-from distail.bench.cell import IMBALANCE, IPC, Place
+from distail.bench.cell import IMBALANCE, IPC, Place, in_short, shown
 from distail.bench.grid import Grid, combinations
 from distail.bench.jobs import Plan
 from distail.bench.result import SCORE_TITLES, SCORES, CellResult
@@ -15,10 +15,9 @@ from distail.catalog import built_in, recipe_names
 from distail.errors import DistailError, did_you_mean
 from distail.evaluation.metrics import Summary, summarise
 from distail.evaluation.recipe import EvaluationRecipe
+from distail.methods._registry import find_method
 
 SMALLER_IS_BETTER = ("class_std", "ece")
-SHORT_NAMES = {IMBALANCE: "IF", IPC: "IPC", "evaluation.labels": "labels", "architecture": "network"}
-"""What tables call what varies."""
 
 Mark = Literal["best", "second", ""]
 
@@ -56,6 +55,7 @@ class TableRow:
         method: of its cells.
         labels: their label protocol.
         published: where its figures are printed; None where they were measured here.
+        is_baseline: whether its networks learn from all images.
         cells: one a column; None where the grid has no such cell.
     """
 
@@ -64,6 +64,7 @@ class TableRow:
     labels: str
     published: str | None
     cells: tuple[TableCell | None, ...]
+    is_baseline: bool = False
 
     def range_of(self, cost: str) -> tuple[float, float] | None:
         """Least and most of `stored_bytes`, `distill_seconds` or `peak_memory_bytes` over cells; None where unknown."""
@@ -80,12 +81,14 @@ class Table:
         architecture: of the students.
         columns: values of what varies.
         rows: those of one label protocol side by side.
+        elsewhere: rows without students of this network, and the networks of theirs.
     """
 
     score: str
     architecture: str
     columns: tuple[Mapping[str, Any], ...]
     rows: tuple[TableRow, ...]
+    elsewhere: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -94,7 +97,7 @@ class Table:
 
     def column_title(self, column: Mapping[str, Any]) -> str:
         """'IF 100, IPC 10'; 'all' where nothing varies."""
-        return ", ".join(f"{SHORT_NAMES.get(name, name)} {shown(value)}" for name, value in column.items()) or "all"
+        return in_short(column) or "all"
 
     def parts(self, most_columns: int) -> list[tuple[str, Table]]:
         """Narrower tables side by side, one for each value of what varies first, with their titles.
@@ -107,19 +110,12 @@ class Table:
         found = []
         for value in dict.fromkeys(column[first] for column in self.columns):
             places = [place for place, column in enumerate(self.columns) if column[first] == value]
-            rest = tuple(
-                {name: self.columns[place][name] for name in self.columns[place] if name != first} for place in places
-            )
+            rest = tuple({name: own for name, own in self.columns[at].items() if name != first} for at in places)
             rows = tuple(replace(row, cells=tuple(row.cells[place] for place in places)) for row in self.rows)
             whole = replace(self, columns=rest, rows=tuple(row for row in rows if any(row.cells)))
             own = self.column_title({first: value})
             found += [(f"{own}, {title}" if title else own, part) for title, part in whole.parts(most_columns)]
         return found
-
-
-def shown(value: object) -> str:
-    """A value as tables print it: 100, not 100.0."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def build_table(
@@ -148,11 +144,14 @@ def build_table(
         raise DistailError(f"No cell trains students of '{architecture}'. {did_you_mean(architecture, networks)}")
     columns = tuple(combinations(grid.vary))
     by_place: dict[tuple[str, str], dict[int, list[tuple[Place, CellResult | None]]]] = {}
+    elsewhere: dict[str, tuple[str, ...]] = {}
     index = {_frozen(column): number for number, column in enumerate(columns)}
     for place, key in zip(plan.expansion.places, plan.keys, strict=True):
         if architecture in place.cell.architectures:
             row = by_place.setdefault((place.row, _asked_protocol(place)), {})
             row.setdefault(index[_frozen(place.values)], []).append((place, known.get(key)))
+        else:
+            elsewhere[place.row] = place.cell.architectures
     rows = [
         _row(name, labels, [found.get(number, []) for number in range(len(columns))], score, architecture)
         for (name, labels), found in by_place.items()
@@ -160,12 +159,16 @@ def build_table(
     if score == "accuracy":
         rows += _published(grid, plan, columns, rows, architecture)
     rows.sort(key=lambda row: (("hard", "static", "teacher").index(row.labels), row.published is not None))
-    return Table(score, architecture, columns, tuple(_marked(rows, score)))
+    for one in rows:
+        elsewhere.pop(one.name, None)
+    return Table(score, architecture, columns, tuple(_marked(rows, score)), elsewhere)
 
 
 def _asked_protocol(place: Place) -> str:
-    """The label protocol that a cell asks for; 'static' becomes 'hard' for a set without soft labels."""
-    return "hard" if place.cell.baseline else place.cell.evaluation.labels
+    """The label protocol that a cell will have: 'static' becomes 'hard' for a set without soft labels."""
+    asked = place.cell.evaluation.labels
+    soft = place.cell.baseline is None and find_method(place.cell.method).stores_soft_labels
+    return asked if asked == "teacher" or soft else "hard"
 
 
 def _row(
@@ -183,13 +186,13 @@ def _row(
         labels=next((result.labels for result in results if result.students), asked),
         published=None,
         cells=tuple(_cell(column, score, architecture) if column else None for column in places),
+        is_baseline=first.cell.kind == "baseline",
     )
 
 
 def _training_seconds(result: CellResult) -> float | None:
     """What a baseline takes instead of distilling: training its network, the mean over seeds."""
-    seconds = [student.train_seconds for student in result.students]
-    return fmean(seconds) if seconds else None
+    return _mean(student.train_seconds for student in result.students)
 
 
 def _cell(places: Sequence[tuple[Place, CellResult | None]], score: str, architecture: str) -> TableCell:
@@ -273,22 +276,23 @@ def _fixed(grid: Grid) -> dict[str, Any]:
 
 
 def _marked(rows: Sequence[TableRow], score: str) -> list[TableRow]:
-    """The rows, with best and second best of each column among those measured by one label protocol."""
+    """The rows, with best and second best of each column among those measured by one label protocol.
+
+    Baselines learn from all images, so they are marked only where they are compared with nothing else.
+    """
     marked = [list(row.cells) for row in rows]
     for labels in dict.fromkeys(row.labels for row in rows):
+        own = [number for number, row in enumerate(rows) if row.labels == labels and not row.published]
+        own = [number for number in own if not rows[number].is_baseline] or own
         for column in range(len(marked[0]) if marked else 0):
             means = {
-                number: cell.summary.mean
-                for number, row in enumerate(rows)
-                if row.labels == labels and not row.published and (cell := row.cells[column]) and cell.summary
+                number: cell.summary.mean for number in own if (cell := rows[number].cells[column]) and cell.summary
             }
             ranked = sorted(set(means.values()), reverse=score not in SMALLER_IS_BETTER)
-            marks: tuple[Mark, ...] = ("best", "second")
-            for mark, mean in zip(marks, ranked, strict=False):
-                for number in (number for number in means if means[number] == mean and len(means) > 1):
-                    cell = marked[number][column]
-                    if cell:
-                        marked[number][column] = replace(cell, mark=mark)
+            marks: dict[float, Mark] = dict(zip(ranked, ("best", "second"), strict=False))
+            for number, mean in means.items():
+                if (cell := marked[number][column]) and len(means) > 1:
+                    marked[number][column] = replace(cell, mark=marks.get(mean, ""))
     return [replace(row, cells=tuple(cells)) for row, cells in zip(rows, marked, strict=True)]
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from distail.bench.cell import IPC, Place
+from distail.bench.cell import IPC, Place, in_short
 from distail.bench.formats import as_text
 from distail.bench.jobs import Plan
 from distail.bench.result import CellResult, described
@@ -107,7 +107,7 @@ def look(store: Store, plan: Plan, known: Mapping[str, CellResult]) -> GridStatu
         total=len(plan.jobs),
         done=sum(result.status == "done" for result in finished),
         failed=sum(result.status == "failed" for result in finished),
-        left_out=tuple(f"{out.row} {_values(out.values)}: {out.reason}" for out in plan.expansion.left_out),
+        left_out=tuple(f"{out.row}, {in_short(out.values)}: {out.reason}" for out in plan.expansion.left_out),
         running=tuple(running),
         errors=tuple(
             (described(places[result.key]), result.error or "") for result in finished if result.status == "failed"
@@ -146,10 +146,6 @@ def _kinds(one: Place | CellResult) -> tuple[tuple[object, ...], ...]:
     """What a cell may have in common with others, the most telling first: its row and size, its row, its size."""
     size = one.values.get(IPC)
     return (one.row, size), (one.row,), ("", size), ()
-
-
-def _values(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
 def headline(status: GridStatus) -> str:
@@ -204,16 +200,15 @@ class LineWatch:
 
     def __init__(self, grid: OpenGrid, say: Callable[[str], None]) -> None:
         self._grid, self._say = grid, say
-        self._seen = set(grid.results())
-        self._has_begun = False
+        self._seen: set[str] | None = None
 
     def __call__(self) -> None:
         """Looks, and says what is new; the first time, how much there is to do and where results go."""
-        if not self._has_begun:
-            total, done = len(self._grid.plan.jobs), len(self._seen)
-            self._say(f"{total} cells, {done} of them finished. Results go to {self._grid.store.path}.")
-            self._has_begun = True
         known = self._grid.results()
+        if self._seen is None:
+            total = len(self._grid.plan.jobs)
+            self._say(f"{total} cells, {len(known)} of them finished. Results go to {self._grid.store.path}.")
+            self._seen = set(known)
         for key in known.keys() - self._seen:
             self._say(finished_line(known[key]))
         if known.keys() - self._seen:

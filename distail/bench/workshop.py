@@ -25,7 +25,7 @@ from distail.evaluation.result import Evaluation
 from distail.experts.bank import ExpertBank
 from distail.full_data import run_baseline
 from distail.progress import KeptWarnings, Progress
-from distail.provenance import environment
+from distail.provenance import environment, making_seconds
 from distail.recipe import DataRecipe, Recipe, load_recipe
 from distail.recipe_changes import changed_settings
 from distail.run_folder import RunFolder
@@ -86,7 +86,7 @@ class Workshop:
         result = replace(
             unscored(job.place, job.key, job.set_key),
             status="done" if error is None else "failed",
-            distill_seconds=facts.get("distill_seconds"),
+            distill_seconds=making_seconds(facts),
             peak_memory_bytes=facts.get("peak_memory_bytes"),
             seconds=time.perf_counter() - begun,
             error=error,

@@ -155,8 +155,10 @@ def _open(grid: str, part: GridPart, place: GridPlace, output: Output) -> OpenGr
     return opened.narrowed(part.row, where)
 
 
-def _where(opened: OpenGrid) -> tuple[str, str]:
+def _where(opened: OpenGrid) -> tuple[str, ...]:
     folder = opened.store.path
+    if not opened.store.grid.is_file():
+        return (f"Nothing has run yet. Results will be in {folder}.",)
     return f"Results are in {folder}.", f"A page of them: distail report {shlex.quote(str(folder))}"
 
 

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from distail.artifact import TensorFile, read_json, read_tensors, write_json, write_tensors
+from distail.artifact import TensorFile, read_header, read_json, read_tensors, write_json, write_tensors
 from distail.claims import FOLDER as CLAIMS
 from distail.claims import Claims
 from distail.errors import DistailError
@@ -73,8 +73,27 @@ class Shelf:
         """Bytes on disk."""
         return sum(map(_size_of, self.path.rglob("*.safetensors")))
 
-    def append(self, expert: int, epoch: int, snapshot: Float[Tensor, " p"]) -> None:
+    def seconds(self, expert: int, epochs: int) -> float:
+        """Wall time that the first epochs of an expert took, as far as it is known.
+
+        Raises:
+            DistailError: a file is damaged.
+        """
+        return _while_shards_go(lambda: self._seconds(expert, epochs))
+
+    def _seconds(self, expert: int, epochs: int) -> float:
+        total = 0.0
+        for shard in self._shards(expert):
+            first, last = max(_first_of(shard), 1), _last_of(shard)  # snapshot 0 is from before training
+            asked = min(last, epochs) - first + 1
+            if asked > 0:
+                total += _seconds_of(shard) * asked / (last - first + 1)
+        return total
+
+    def append(self, expert: int, epoch: int, snapshot: Float[Tensor, " p"], seconds: float = 0.0) -> None:
         """Keeps the parameters after an epoch (0: before training), which is the next one that is not there yet.
+
+        `seconds` is the wall time that the epoch took.
 
         Atomic: killed in between, either all snapshots are there, or all but this one. Does nothing where another
         process that trains the same experts was faster, since it has made the same bits.
@@ -82,9 +101,9 @@ class Shelf:
         Raises:
             DistailError: the file of the epochs before is damaged or missing.
         """
-        _while_shards_go(lambda: self._append(expert, epoch, snapshot))
+        _while_shards_go(lambda: self._append(expert, epoch, snapshot, seconds))
 
-    def _append(self, expert: int, epoch: int, snapshot: Float[Tensor, " p"]) -> None:
+    def _append(self, expert: int, epoch: int, snapshot: Float[Tensor, " p"], seconds: float) -> None:
         if epoch <= self.num_epochs(expert):
             return
         first = epoch - epoch % SHARD_SNAPSHOTS
@@ -95,8 +114,9 @@ class Shelf:
         if epoch > first:
             outdated = self._shard_path(expert, first, epoch - 1)
             snapshots = torch.cat([self._read(outdated), snapshots])
+            seconds += _seconds_of(outdated)
         path = self._shard_path(expert, first, epoch)
-        write_tensors(path, TensorFile(_KIND, {"snapshots": snapshots}, {"first_epoch": first}))
+        write_tensors(path, TensorFile(_KIND, {"snapshots": snapshots}, {"first_epoch": first, "seconds": seconds}))
         if outdated:
             outdated.unlink(missing_ok=True)
             self._cache.pop(outdated, None)
@@ -163,10 +183,14 @@ class ExpertBank:
         folder: made when the first expert is kept; that of the environment variable DISTAIL_EXPERTS, or `experts`
             here, when omitted.
         wait: whether whoever needs what another process trains waits for it; else `Claimed` is raised.
+
+    Attributes:
+        reused_seconds: wall time that training took of all that was found here instead of trained, so far.
     """
 
     def __init__(self, folder: str | Path | None = None, *, wait: bool = True) -> None:
         self.wait = wait
+        self.reused_seconds = 0.0
         self.path = Path((os.environ.get(FOLDER_VARIABLE) or DEFAULT_FOLDER) if folder is None else folder)
 
     @property
@@ -257,6 +281,16 @@ def _size_of(file: Path) -> int:
         return file.stat().st_size
     except FileNotFoundError:
         return 0
+
+
+def _seconds_of(shard: Path) -> float:
+    """Wall time of the epochs of a shard; 0 where it does not say."""
+    try:
+        return float(read_header(shard, _KIND).get("seconds", 0.0))
+    except DistailError as error:
+        if shard.exists():
+            raise
+        raise _ShardGoneError(str(error)) from None
 
 
 def _first_of(shard: Path) -> int:

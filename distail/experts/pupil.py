@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -50,9 +51,10 @@ class Pupil:
             self._parameters = shelf.snapshot(self.expert, epoch).to(self.device)
         if self.peers.size > 1:
             self.peers.broadcast((self.spec, self.expert, epoch, self._parameters))
+        begun = time.perf_counter()
         self._parameters, loss = self.train(self._parameters, epoch)
         _require_finite(loss, self._parameters, self.expert, epoch, self.spec)
-        shelf.append(self.expert, epoch + 1, self._parameters)
+        shelf.append(self.expert, epoch + 1, self._parameters, time.perf_counter() - begun)
         return loss
 
 

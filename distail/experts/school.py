@@ -17,6 +17,8 @@ def train_experts(
 ) -> None:
     """Trains what the bank lacks. Every epoch is kept as soon as it is done, so a killed call loses at most one.
 
+    What is found instead of trained counts into the bank's `reused_seconds`.
+
     Processes that need the same experts share them out: each trains one that no other is at, and at the end waits for
     those that others train. Peers share out every batch instead; all of them call this, and the first one writes.
 
@@ -33,12 +35,19 @@ def train_experts(
     if not ground.runtime.peers.is_first:
         assist(bank, ground)
         return
+    whole = with_bases(needs)
     tasks = [
         Task(shelf_of(bank, ground, need.spec), need.spec, expert, need.epochs_of(expert), epochs)
-        for need, lacking in missing_experts(bank, ground, needs, only=only)
+        for need, lacking in missing_experts(bank, ground, whole, only=only)
         for expert, epochs in lacking.items()
     ]
-    train_all(bank, ground, tasks)
+    own = train_all(bank, ground, tasks)
+    every = sum(
+        shelf_of(bank, ground, need.spec).seconds(expert, need.epochs_of(expert))
+        for need in whole
+        for expert in _chosen(need, only)
+    )
+    bank.reused_seconds += max(0.0, every - own)
 
 
 def missing_epochs(

@@ -32,6 +32,10 @@ class Method(Config, ABC):
     """Whether networks run with fused kernels throughout, for estimates without the machine at hand; methods whose
     work has passes of tangents need not say so."""
 
+    stores_soft_labels: ClassVar[bool] = False
+    """Whether its sets hold a soft label for each image unless a setting says otherwise; where they do not, the label
+    protocol 'static' is 'hard'."""
+
     shares_devices: ClassVar[bool] = False
     """Whether `distill` shares its work out among peers (`Runtime.peers`), all of whom call it."""
 

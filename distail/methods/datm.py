@@ -36,6 +36,7 @@ class DATM(MatchingSettings, CurriculumSettings, Method):
 
     paper: ClassVar[str] = "Guo et al., ICLR 2024, arXiv:2310.05773"
     summary: ClassVar[str] = "match early or late epochs as the set's size asks, and learn soft labels"
+    stores_soft_labels: ClassVar[bool] = True
     iterations_stand_alone: ClassVar[bool] = True
 
     iterations: int = Field(default=10_000, ge=0)

@@ -48,6 +48,7 @@ class LAD(MatchingSettings, CurriculumSettings, Method):
 
     paper: ClassVar[str] = "Zhao et al., CVPR 2025, arXiv:2408.14506"
     summary: ClassVar[str] = "match long-tailed backbones and class-balanced classifiers, which label the images"
+    stores_soft_labels: ClassVar[bool] = True
     iterations_stand_alone: ClassVar[bool] = True
 
     iterations: int = Field(default=10_000, ge=0)

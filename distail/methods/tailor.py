@@ -47,6 +47,7 @@ class Tailor(RecoverySettings, Method):
 
     paper: ClassVar[str] = "distail's own"
     summary: ClassVar[str] = "real images fitted to the layer statistics of their class, with labelled views"
+    stores_soft_labels: ClassVar[bool] = True
     batch_field: ClassVar[str | None] = "batch_size"
 
     iterations: int = Field(default=300, ge=0)

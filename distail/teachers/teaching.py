@@ -5,6 +5,7 @@ A teacher is kept like any whole baseline (`baselines/_fitting.py`), and so is t
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 
 from distail.baselines._baseline import Baseline
@@ -31,7 +32,8 @@ def teach(problem: Problem, spec: TeacherSpec) -> SavedNetwork:
     It sees what the problem's networks see, through the problem's own preprocessing, and is on the problem's device, in
     evaluation mode. A baseline that chooses a setting holds a tenth of each class out for it.
 
-    Of several processes that need the same teacher one trains it, and the others wait.
+    What is found instead of trained counts into the bank's `reused_seconds`. Of several processes that need the same
+    teacher one trains it, and the others wait.
 
     Raises:
         DistailError: an unknown baseline, setting, network or key of the training; a class with a single image where
@@ -41,7 +43,10 @@ def teach(problem: Problem, spec: TeacherSpec) -> SavedNetwork:
     plan = _Plan.of(problem, spec)
     with problem.expert_bank() as bank:
         bank.require_folder()
-        return fit(spec.baseline, plan.baseline, plan.task(), _kept_in(bank)).saved
+        begun = time.perf_counter()
+        fitted = fit(spec.baseline, plan.baseline, plan.task(), _kept_in(bank))
+        bank.reused_seconds += max(0.0, fitted.seconds - (time.perf_counter() - begun))
+        return fitted.saved
 
 
 def teaching_work(problem: Problem, spec: TeacherSpec) -> Work:

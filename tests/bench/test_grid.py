@@ -2,7 +2,8 @@
 
 import pytest
 
-from distail.bench.grid import Grid, combinations, grid_text, load_grid, nested, parse_grid
+from distail.bench.grid import Grid, combinations, grid_text, load_grid, parse_grid
+from distail.config import nested
 from distail.errors import DistailError
 
 TEXT = """

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from distail.bench.cell import SHORT_NAMES, shown
 from distail.bench.page.costs import Priced, priced_rows
 from distail.bench.page.grid_facts import GridFacts
 from distail.bench.page.scales import LEFT, RIGHT, Scale, times, upright
-from distail.bench.table import SHORT_NAMES, Table, TableRow, shown
+from distail.bench.table import Table, TableRow
 from distail.evaluation.metrics import Summary
 from distail.progress import format_seconds
 from distail.report.names import one_line

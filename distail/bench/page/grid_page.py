@@ -10,10 +10,11 @@ from typing import Any
 from rich.console import RenderableType
 
 from distail.bench import formats
+from distail.bench.cell import SHORT_NAMES, shown
 from distail.bench.page.cells import SpotView, spot_view
 from distail.bench.page.charts import STYLES, grid_charts, rows_text
 from distail.bench.page.grid_facts import GridFacts, Spot
-from distail.bench.table import SHORT_NAMES, SMALLER_IS_BETTER, Table, TableCell, TableRow, shown
+from distail.bench.table import SMALLER_IS_BETTER, Table, TableCell, TableRow
 from distail.bench.view import headline, lines, warned
 from distail.data.long_tail import FEW_BELOW, MANY_ABOVE
 from distail.errors import DistailError
@@ -207,10 +208,9 @@ def _cards(facts: GridFacts) -> Iterator[tuple[str, str, str]]:
             if known:
                 summary, row = max(known, key=lambda one: one[0].mean)
                 what = "best set" if _makes_sets(facts, row) else "best"
-                beside = (
-                    f"{one_line(row.name)}; {table.column_title(values)}; n = {summary.n}; of {rows_text(len(known))}"
-                )
-                yield f"{what}, {labels} labels", f"{formats.figure(TableCell(summary))} %", beside
+                beside = f"{one_line(row.name)}; n = {summary.n}; of {rows_text(len(known))}"
+                at = "" if len(table.columns) == 1 else f" at {table.column_title(values)}"
+                yield f"{what}{at}, {labels} labels", f"{formats.figure(TableCell(summary))} %", beside
                 break
     yield (
         "cells",

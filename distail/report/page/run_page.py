@@ -16,6 +16,7 @@ from distail.distilled import DistilledSet
 from distail.errors import DistailError
 from distail.methods._registry import find_method
 from distail.progress import format_seconds
+from distail.provenance import making_seconds
 from distail.report.evaluation import evaluation_tables
 from distail.report.page.charts import HEIGHT, WIDTH, LineChart, line_chart
 from distail.report.page.commands import Commands
@@ -75,7 +76,7 @@ class Making:
         """What a manifest tells."""
         hardware, version = provenance.get("hardware"), (provenance.get("versions") or {}).get("distail")
         return cls(
-            seconds=provenance.get("distill_seconds"),
+            seconds=making_seconds(provenance),
             memory=provenance.get("peak_memory_bytes"),
             hardware=None if hardware is None else str(hardware),
             version=None if version is None else str(version),
@@ -242,7 +243,7 @@ def run_text(facts: RunFacts) -> list[RenderableType]:
     parts: list[RenderableType] = [lead(facts)]
     if not facts.complete:
         parts.append(f"It is not finished. Go on with: {commands.resume}")
-    seconds = facts.provenance.get("distill_seconds")
+    seconds = making_seconds(facts.provenance)
     if distilled and seconds is not None:
         size = distilled.stored_bytes().total
         parts.append(f"Made in {format_seconds(seconds)}; {data_size(size)} with all labels that are stored.")
