@@ -157,13 +157,13 @@ def read_tensors(path: Path, kind: str) -> TensorFile:
     with _opened(path) as file:
         metadata = dict(file.metadata() or {})
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    header = _header(path, kind, metadata)
+    _require_ours(path, kind, metadata)
     if metadata.get("sha256") != tensors_digest(tensors, kind + metadata["header"]):
         raise DistailError(
             f"{path} has been altered since it was written: its content does not match its checksum. "
             "Use an untouched copy, or make it again."
         )
-    return TensorFile(kind, tensors, header)
+    return TensorFile(kind, tensors, json.loads(metadata["header"]))
 
 
 def read_header(path: Path, kind: str) -> dict[str, Any]:
@@ -173,7 +173,10 @@ def read_header(path: Path, kind: str) -> dict[str, Any]:
         DistailError: the file is missing, of another kind or version, or no safetensors file.
     """
     with _opened(path) as file:
-        return _header(path, kind, file.metadata() or {})
+        metadata = file.metadata() or {}
+        _require_ours(path, kind, metadata)
+        header: dict[str, Any] = json.loads(metadata["header"])
+        return header
 
 
 @contextmanager
@@ -202,8 +205,8 @@ def _opened(path: Path) -> Iterator[Any]:
         ) from None
 
 
-def _header(path: Path, kind: str, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """What a file says of itself, if it is one of ours and of this kind."""
+def _require_ours(path: Path, kind: str, metadata: Mapping[str, str]) -> None:
+    """Refuses a file that is not one of ours, or of another kind."""
     if metadata.get("format") != "distail" or "header" not in metadata:
         raise DistailError(
             f"{path} is a safetensors file, but distail did not write it. Use a file that distail wrote."
@@ -217,8 +220,6 @@ def _header(path: Path, kind: str, metadata: Mapping[str, str]) -> dict[str, Any
         raise DistailError(
             f"{path} holds a {metadata.get('kind')}, but a {kind} is needed here. Name a file that holds a {kind}."
         )
-    header: dict[str, Any] = json.loads(metadata["header"])
-    return header
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

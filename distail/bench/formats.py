@@ -31,10 +31,10 @@ _MOST_COLUMNS = 4
 
 NOTE = (
     "Mean ± sample standard deviation in percent over n students. Best and second best are marked among sets of one "
-    "label protocol, by the mean alone, which need not be a difference beyond chance; protocols are not comparable. Of "
-    "the deviation over classes and the calibration error, less is better. Time: making the set, with its experts and "
-    "teachers, also where rows share them; of a baseline, training one network. Memory: the most that the process "
-    "used, which may still hold what earlier cells needed. Published numbers are other people's, by other code."
+    "label protocol, by the mean alone, which need not be a difference beyond chance; protocols are not comparable. "
+    "Time: making the set, with its experts and teachers, also where rows share them; of a baseline, training one "
+    "network. Memory: the most that the process used, which may still hold what earlier cells needed. Published "
+    "numbers are other people's, measured by other code."
 )
 
 
@@ -162,7 +162,8 @@ def _one_text(table: Table, title: str) -> RichTable:
 
     shape = RichTable(title=f"{table.title}, {title}" if title else table.title, title_justify="left")
     for number, head in enumerate(heads(table)):
-        shape.add_column(head, justify="left" if number < 2 else "right", no_wrap=number > 0)
+        is_figure = 2 < number < 3 + len(table.columns)
+        shape.add_column(head, justify="left" if number < 2 else "right", no_wrap=is_figure)
     styles = {"best": "bold", "second": "underline", "": ""}
     signs = {"best": "*", "second": "", "": ""}  # for where the terminal, or a file, shows no bold
     before = None

@@ -85,9 +85,8 @@ class Shelf:
         total = 0.0
         for shard in self._shards(expert):
             first, last = max(_first_of(shard), 1), _last_of(shard)  # snapshot 0 is from before training
-            asked = min(last, epochs) - first + 1
-            if asked > 0:
-                total += _seconds_of(shard) * asked / (last - first + 1)
+            if min(last, epochs) >= first:
+                total += _seconds_of(shard) * (min(last, epochs) - first + 1) / (last - first + 1)
         return total
 
     def append(self, expert: int, epoch: int, snapshot: Float[Tensor, " p"], seconds: float = 0.0) -> None:

@@ -113,7 +113,7 @@ def test_text_has_every_row_and_fits():
     shown = out.getvalue()
     assert max(map(len, shown.splitlines())) <= 100
     flat = " ".join(shown.split())
-    for word in ("accuracy in percent, convnet3", "47.5", "failed", "published", "static"):
+    for word in ("accuracy in percent, convnet3", "47.5 ± 1.2*", "30.0 ± 2.0", "failed", "published", "static"):
         assert word in flat
 
 
@@ -137,3 +137,18 @@ def test_tables_of_several_scores_stand_below_each_other():
     tables = [Table(score, "convnet3", ({},), (row,)) for score in ("accuracy", "ece")]
     assert [line["score"] for line in csv.DictReader(io.StringIO(in_format("csv", tables)))] == ["accuracy", "ece"]
     assert in_format("latex", tables).count(r"\begin{tabular}") == 2
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "text"),
+    [
+        ("stored_bytes", (2650, 26_400), "2.65–26.4 kB"),
+        ("stored_bytes", (2650, 26_400_000), "2.65 kB – 26.4 MB"),
+        ("distill_seconds", (2, 20), "2–20 s"),
+        ("distill_seconds", (2, 200), "2 s – 3 min 20 s"),
+        ("distill_seconds", (20, 20), "20 s"),
+    ],
+)
+def test_costs_of_a_row(field, values, text):
+    row = TableRow("dm", "dm", "hard", None, tuple(cell(0.5, **{field: value}) for value in values))
+    assert text in as_markdown(Table("accuracy", "convnet3", COLUMNS, (row,)))

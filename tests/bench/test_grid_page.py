@@ -150,11 +150,11 @@ def test_what_stands_on_the_page(page, folder):
     assert "4 rows on " in page.text
     assert "with IF 10, 2; IPC 3, 1; 1 set of each, scored by convnet2-w8." in page.text
     assert "1 cell failed." in page.text
-    assert "best set, hard labels" in page.text
-    assert "best set, teacher labels" in page.text
+    assert "best set at IF 10, IPC 3, hard labels" in page.text
+    assert "best set at IF 10, IPC 3, teacher labels" in page.text
     for head in ("Table", "Charts", "Cell by cell", "What is missing", "The grid"):
         assert head in page.text
-    assert "dm, data.imbalance 2, images_per_class 1, seed 0 failed. It did not work. Make it smaller." in page.text
+    assert "dm, IF 2, IPC 1, seed 0 failed. It did not work. Make it smaller." in page.text
     assert "Traceback (most recent call last): there" in page.text
     assert "to come" in page.text
     assert f"distail bench '{folder}' --retry" in page.text

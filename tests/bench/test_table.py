@@ -3,6 +3,7 @@
 import pytest
 
 from distail.bench.cell import expand
+from distail.bench.formats import note
 from distail.bench.jobs import plan
 from distail.bench.result import CellResult, StudentLine
 from distail.bench.table import Table, build_table
@@ -31,14 +32,14 @@ def marks(table: Table) -> dict[str, list[str]]:
 def test_figures_are_pooled_over_sets_and_students():
     values = [0.5, 0.625, 0.25, 0.75]
     table = build_table(GRID, PLAN, known({("dm", 100, 1): {0: values[:2], 1: values[2:]}}))
-    assert [row.name for row in table.rows] == ["dm", "random", "dsa"]  # its labels turned out to be hard
+    assert [row.name for row in table.rows] == ["random", "dm", "dsa"]
     assert [table.column_title(column) for column in table.columns] == [
         "IF 100, IPC 1",
         "IF 100, IPC 5",
         "IF 10, IPC 1",
         "IF 10, IPC 5",
     ]
-    cell = table.rows[0].cells[0]
+    cell = table.rows[1].cells[0]
     assert cell
     assert cell.summary
     assert (cell.summary.n, cell.sets, cell.missing, cell.failed) == (4, 2, 0, 0)
@@ -48,7 +49,7 @@ def test_figures_are_pooled_over_sets_and_students():
 
 def test_what_is_missing_or_failed_is_counted():
     table = build_table(GRID, PLAN, known({("dm", 100, 1): {0: [0.5], 1: []}, ("dm", 10, 5): {1: []}}))
-    first, second, _, last = table.rows[0].cells
+    first, second, _, last = table.rows[1].cells
     assert first
     assert second
     assert last
@@ -113,8 +114,15 @@ def test_marks_are_given_among_rows_of_one_protocol():
 
 
 def test_a_set_without_soft_labels_stands_under_the_protocol_that_applied():
-    table = build_table(GRID, PLAN, known({("dm", 100, 1): {0: [0.5]}}))
-    assert {row.name: row.labels for row in table.rows} == {"dm": "hard", "random": "static", "dsa": "static"}
+    grid = grid_of(["random", "tailor", "lad"])
+    made = plan_of(grid)
+    assert {row.name: row.labels for row in build_table(grid, made, {}).rows} == {
+        "random": "hard",
+        "tailor": "static",
+        "lad": "static",
+    }
+    found = {job.key: result_of(job.place, job.key, students([0.5], labels="hard")) for job in made.jobs[2:]}
+    assert {row.name: row.labels for row in build_table(grid, made, found).rows}["lad"] == "hard"
 
 
 def test_references_are_not_pooled_with_the_set_itself():
@@ -152,7 +160,7 @@ def test_costs_are_means_over_sets():
             distill_seconds=10.0 * (number + 1),
             stored_bytes=100,
         )
-    row = build_table(GRID, PLAN, found).rows[0]
+    row = build_table(GRID, PLAN, found).rows[1]
     assert row.name == "dm"
     seconds = [cell.distill_seconds if cell else None for cell in row.cells]
     assert seconds == [pytest.approx(20.0), None, pytest.approx(20.0), None]
@@ -265,5 +273,34 @@ def test_published_numbers_of_sets_without_soft_labels_are_of_hard_labels():
     place, key = made.expansion.places[0], made.keys[0]
     before = build_table(grid, made, {})
     after = build_table(grid, made, {key: result_of(place, key, students([0.4], network="convnet3"))})
-    assert [row.labels for row in before.rows] == ["static", "static"]
+    assert [row.labels for row in before.rows] == ["hard", "hard"]
     assert [row.labels for row in after.rows] == ["hard", "hard"]
+
+
+def test_baselines_are_marked_only_among_themselves():
+    rows = {"random": {}, "dm": {}, "all": {"baseline": "crt"}, "all too": {"baseline": "lws"}}
+    values = {"random": 0.3, "dm": 0.5, "all": 0.9, "all too": 0.8}
+
+    def marked(names: list[str]) -> dict[str, list[str]]:
+        grid = grid_of({name: rows[name] for name in names})
+        made = plan_of(grid)
+        found = {
+            job.key: result_of(job.place, job.key, students([values[job.place.row]], subject="distilled"))
+            if job.place.cell.kind == "set"
+            else result_of(job.place, job.key, students([values[job.place.row]], subject=job.place.cell.method))
+            for job in made.jobs
+        }
+        return marks(build_table(grid, made, found))
+
+    assert marked(list(rows)) == {"random": ["second"], "dm": ["best"], "all": [""], "all too": [""]}
+    assert marked(["all", "all too"]) == {"all": ["best"], "all too": ["second"]}
+
+
+def test_rows_with_other_students_are_named():
+    rows = {"dm": {}, "deep": {"method": "dm", "evaluation": {"architectures": ["vgg11"]}}}
+    grid = grid_of(rows)
+    table = build_table(grid, plan_of(grid), {})
+    assert [row.name for row in table.rows] == ["dm"]
+    assert table.elsewhere == {"deep": ("vgg11",)}
+    assert "Not in this table, as students are other networks: deep (--arch vgg11)." in note(table)
+    assert build_table(grid, plan_of(grid), {}, architecture="vgg11").elsewhere == {"dm": ("convnet2-w8",)}

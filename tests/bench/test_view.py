@@ -31,14 +31,12 @@ def test_a_grid_at_a_moment(tmp_path):
     assert (status.total, status.done, status.failed) == (10, 1, 1)
     assert not status.is_finished
     (running,) = status.running  # sets are no cells, and a cell with a result is not under way
-    assert running.cell == "lad, data.imbalance 100, images_per_class 10, seed 0"
+    assert running.cell == "lad, IF 100, IPC 10, seed 0"
     assert running.holder.note == "distilling: 3/20, 8 s left"
     assert told[0] == "1 of 10 cells are done, 1 failed, 1 run, 7 wait; about 1 min 20 s left."
-    assert "  lad, data.imbalance 100, images_per_class 10, seed 0: distilling: 3/20, 8 s left (0 s on" in told[1]
-    assert told[2] == "  failed: dm, data.imbalance 100, images_per_class 10, seed 0: It did not work. Make it smaller."
-    assert told[3] == (
-        "  left out: lad data.imbalance 100, images_per_class 999: there is no recipe lad-cifar10lt-if100-ipc999"
-    )
+    assert "  lad, IF 100, IPC 10, seed 0: distilling: 3/20, 8 s left (0 s on" in told[1]
+    assert told[2] == "  failed: dm, IF 100, IPC 10, seed 0: It did not work. Make it smaller."
+    assert told[3] == ("  left out: lad, IF 100, IPC 999: there is no recipe lad-cifar10lt-if100-ipc999")
     facts = status.to_json()
     assert (facts["cells"], facts["left"], len(facts["running"]), len(facts["errors"])) == (10, 8, 1, 1)
 
@@ -79,7 +77,7 @@ def test_what_cells_warned_of_is_said_once(tmp_path):
     }
     store = Store(tmp_path)
     status = look(store, PLAN, known)
-    first = "random, data.imbalance 100, images_per_class 10, seed 0"
+    first = "random, IF 100, IPC 10, seed 0"
     assert status.warnings == ((first, 2, "dog has 3 images"),)
     assert lines(status)[-1] == f"  note: {first} and 2 other cells: dog has 3 images"
     assert status.to_json()["warnings"] == [{"cell": first, "others": 2, "warning": "dog has 3 images"}]
@@ -104,7 +102,7 @@ def test_what_is_said_of_a_finished_cell():
     job = PLAN.jobs[0]
     lines_ = (*students([0.5, 0.75]), *students([0.1], "random"))
     assert finished_line(result_of(job.place, job.key, lines_, seconds=61.0)) == (
-        "done: random, data.imbalance 100, images_per_class 10, seed 0: 62.5% (hard), 1 min 01 s"
+        "done: random, IF 100, IPC 10, seed 0: 62.5% (hard), 1 min 01 s"
     )
     assert finished_line(result_of(job.place, job.key)).startswith("failed: random, ")
 

@@ -38,7 +38,7 @@ def test_a_grid_from_beginning_to_end(source, tmp_path):
     before = succeed("bench", "status", grid)
     assert "0 of 2 cells are done, 0 run, 2 wait." in before.flat
     told = succeed("bench", grid)
-    assert "done: random, images_per_class 1, seed 0: " in told.err
+    assert "done: random, IPC 1, seed 0: " in told.err
     assert "2 of 2 cells are done." in told.out
     assert "IPC 1" in told.out
     assert f"Results are in {Path('bench') / 'small'}." in told.flat

@@ -308,3 +308,12 @@ def test_the_source_of_a_network_of_ones_own_is_part_of_the_key(tmp_path, monkey
     assert len(keys) == 2
     for built_in in ("convnet2-w8", "timm:resnet18.a1_in1k"):
         assert "architecture_sha256" not in ground(architecture=built_in).identity(PLAIN)
+
+
+def test_the_time_of_epochs_is_kept(tmp_path):
+    shelf = a_shelf(tmp_path)
+    for epoch in range(15):
+        shelf.append(0, epoch, snapshot(epoch), 0.0 if epoch == 0 else 2.0)
+    assert [again(shelf).seconds(0, epochs) for epochs in (0, 1, 9, 12, 14, 20)] == [0, 2, 18, 24, 28, 28]
+    assert shelf.seconds(1, 5) == 0
+    assert filled(a_shelf(tmp_path / "untimed"), 3).seconds(0, 3) == 0

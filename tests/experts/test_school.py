@@ -219,3 +219,16 @@ def test_batch_normalisation_stands_on_measured_statistics(tmp_path):
     backbone.train()
     expected = backbone.features(the_ground.preprocessing.apply(the_ground.train.images))
     torch.testing.assert_close(features, expected, rtol=0.05, atol=0.05)
+
+
+def test_the_time_of_what_is_found_is_told(tmp_path):
+    the_ground, wanted = ground(), [need(PLAIN, 2, num_experts=2)]
+    first = ExpertBank(tmp_path)
+    train_experts(first, the_ground, wanted)
+    assert first.reused_seconds == pytest.approx(0, abs=0.5)
+    shelf = shelf_of(first, the_ground, PLAIN)
+    second = ExpertBank(tmp_path)
+    train_experts(second, the_ground, wanted)
+    assert second.reused_seconds == shelf.seconds(0, 2) + shelf.seconds(1, 2) > 0
+    train_experts(second, the_ground, [need(PLAIN, 1)])
+    assert second.reused_seconds == pytest.approx(sum(shelf.seconds(*one) for one in ((0, 2), (1, 2), (0, 1))))

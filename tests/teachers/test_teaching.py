@@ -236,3 +236,12 @@ def test_work_is_what_passes_through_networks(name, problem):
 
 def test_published_lengths_are_the_default():
     assert teaching_work(tiny_problem(COUNTS), TeacherSpec()).forward_backward == 200 * sum(COUNTS)
+
+
+def test_the_time_of_a_teacher_that_is_found_is_told(problem):
+    teach(problem, spec())
+    assert problem.experts.reused_seconds == pytest.approx(0, abs=0.5)
+    kept = load_network(files(problem)[0]).provenance["training"]["seconds"]
+    again = replace(problem, experts=ExpertBank(problem.experts.path))
+    teach(again, spec())
+    assert 0 < again.experts.reused_seconds <= kept
