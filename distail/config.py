@@ -114,7 +114,8 @@ def _as_yaml(value: object) -> str:
 
 
 def _explained(model: type[BaseModel], problem: ErrorDetails) -> str:
-    location, message = problem["loc"], problem["msg"]
+    location, message = problem["loc"], problem["msg"].removeprefix("Value error, ")
+    message = message.replace("valid tuple", "list").replace("valid list", "list")
     key = ".".join(str(part) for part in location)
     if problem["type"] == "extra_forbidden":
         fields = _fields_at(model, location[:-1])

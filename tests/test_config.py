@@ -104,7 +104,7 @@ def test_an_impossible_value_in_a_group_is_named_with_its_group(value):
 
 
 def test_a_validator_of_ones_own_is_heard():
-    assert message_of({"epochs": 13}) == "recipe.yaml: 'epochs': value error, 13 is unlucky"
+    assert message_of({"epochs": 13}) == "recipe.yaml: 'epochs': 13 is unlucky"
 
 
 def test_every_problem_is_reported_at_once():
