@@ -6,12 +6,13 @@ output stays free for results.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TextIO, runtime_checkable
 
 PLAIN_INTERVAL_S = 10.0
 """Seconds between two plain lines of one task, so that logs of long runs stay short."""
@@ -89,8 +90,19 @@ class PlainProgress(Progress):
 
 
 def _to_standard_error(line: str) -> None:
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
+    try:
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+    except BrokenPipeError:
+        # Nobody reads the lines any more, as after `2>&1 | head`; that is no reason to stop the work they are about.
+        no_more(sys.stderr)
+
+
+def no_more(stream: TextIO) -> None:
+    """Lets a stream whose reader has gone lead nowhere, so that neither later lines nor the flush at exit fail."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 class BarProgress(Progress):

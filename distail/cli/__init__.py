@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -27,6 +26,7 @@ from distail.cli import (
     train,
 )
 from distail.errors import DistailError
+from distail.progress import no_more
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -72,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command; bad input ends with exit code 2 and one paragraph on standard error."""
     try:
         build_app()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
     except CycloptsError as error:
         sentence = str(error) if str(error).endswith((".", "?")) else f"{error}."
         _fail(f"{sentence} See `distail --help` and `distail COMMAND --help`.")
@@ -79,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(str(error))
     except BrokenPipeError:
         # The reader of a pipe, such as `head`, has seen enough. Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        no_more(sys.stdout)
         sys.exit(EXIT_BROKEN_PIPE)
     except OSError as error:
         _fail(_about_files(error))

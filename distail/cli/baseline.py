@@ -111,21 +111,24 @@ def baseline(
 
 
 def _show(result: BaselineResult, save: Path | None, out: Path | None, output: Output) -> None:
-    """Prints the result, and writes what is to be kept; in this order, so that a full disk takes nothing away."""
+    """Writes what is to be kept, and prints the result, also where a full disk refused it."""
     from distail.artifact import write_text
     from distail.models.saved import save_network
     from distail.report.baseline import baseline_notes
     from distail.report.evaluation import evaluation_tables, render_text
 
     parts: list[RenderableType] = [*evaluation_tables(result.evaluation), *baseline_notes(result.evaluation)]
-    output.show(result.evaluation.to_json(), *parts)
-    if out:
-        result.evaluation.save(out)
-        write_text(out.with_suffix(".txt"), render_text(parts))
-        output.tell(f"Saved in {out}, and as text beside it.")
-    if save:
-        save_network(save, result.networks[0])
-        output.tell(f"The network of seed 0 is saved in {save}.")
+    kept: list[str] = []
+    try:
+        if out:
+            result.evaluation.save(out)
+            write_text(out.with_suffix(".txt"), render_text(parts))
+            kept.append(f"Saved in {out}, and as text beside it.")
+        if save:
+            save_network(save, result.networks[0])
+            kept.append(f"The network of seed 0 is saved in {save}.")
+    finally:
+        output.show(result.evaluation.to_json(), *parts, *kept)
 
 
 def _recipe(parts: dict[str, Any], settings: dict[str, Any], training: dict[str, Any]) -> BaselineRecipe:

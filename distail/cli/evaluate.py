@@ -139,14 +139,17 @@ def report(
     written: Path | None,
     output: Output,
 ) -> None:
-    """Prints the result as text, and then saves it as JSON and text, so that a full disk takes nothing away."""
+    """Saves the result as JSON and text, and prints it as text, also where a full disk refused it."""
     from distail.report.evaluation import evaluation_notes, evaluation_tables, render_text
 
     tables, notes = evaluation_tables(result, distilled), evaluation_notes(result, distilled, recipe)
-    output.tell(*tables, *notes)
-    if written:
-        from distail.artifact import write_text
+    try:
+        if written:
+            from distail.artifact import write_text
 
-        result.save(written)
-        write_text(written.with_suffix(".txt"), render_text([*tables, *notes]))
+            result.save(written)
+            write_text(written.with_suffix(".txt"), render_text([*tables, *notes]))
+    finally:
+        output.tell(*tables, *notes)
+    if written:
         output.tell(f"Saved in {written}, and as text beside it.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from distail.errors import DistailError
-from distail.progress import Progress, progress_for
+from distail.progress import Progress, no_more, progress_for
 
 if TYPE_CHECKING:
     from cyclopts import Token
@@ -74,7 +74,8 @@ class Output:
     def show(self, value: dict[str, Any], *readable: RenderableType) -> None:
         """Prints the result: as JSON if asked, else as the readable parts."""
         if self.json:
-            standard_output().file.write(json.dumps(value) + "\n")
+            console = standard_output()
+            console.out(json.dumps(value), highlight=False)
         else:
             self.tell(*readable)
 
@@ -88,12 +89,23 @@ class Output:
 
 
 def standard_output() -> Console:
-    """A console on standard output; 100 columns where there is no terminal to ask."""
+    """A console on standard output; 100 columns where there is no terminal to ask.
+
+    Where the reader has seen enough, as `head` soon has, the rest goes nowhere and the command goes on: others' seeing
+    less of a result is no reason to lose it.
+    """
     import sys
 
     from rich.console import Console
 
-    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 100)
+    class Readers(Console):
+        """Its readers may leave early."""
+
+        def on_broken_pipe(self) -> None:
+            """Says nothing any more."""
+            no_more(sys.stdout)
+
+    return Readers(file=sys.stdout, width=None if sys.stdout.isatty() else 100)
 
 
 def require_place(out: Path | None) -> None:
