@@ -187,6 +187,20 @@ class DistilledSet:
         whole = self.decoded()
         return TensorDataset(whole.images, whole.soft_targets() if soft else whole.labels)
 
+    def as_views(self, epoch: int) -> Dataset[tuple[Tensor, ...]]:
+        """A torch `Dataset` of (preprocessed view, logits of its label), a view of each image: another in every epoch.
+
+        Raises:
+            DistailError: the set stores no labelled views.
+        """
+        if self.views is None:
+            raise DistailError(
+                "The set stores no labelled views. Use as_dataset(), or make a set that does with `distail relabel "
+                "--views 100 --teacher FILE`."
+            )
+        number = epoch % self.views.num_views
+        return TensorDataset(self.views.seen(self.images, number), self.views.answers(number).to(self.images.device))
+
     def stored_bytes(self, labels: LabelProtocol = "static") -> StoredBytes:
         """Bytes of images, labels and preprocessing that students of a label protocol need, without the teacher's.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from jaxtyping import Int64
 from torch import Tensor
 
-from distail.data.holdout import hold_out
+from distail.data.holdout import hold_out_for_testing
 from distail.data.image_set import ImageSet
 from distail.data.long_tail import make_long_tailed
 from distail.data.sources import load, read_source
@@ -15,9 +15,6 @@ from distail.distilled import DistilledSet
 from distail.errors import DistailError
 from distail.progress import Progress, SilentProgress
 from distail.recipe import DataRecipe
-
-HOLDOUT_SEED = 0
-"""The held-out test images do not depend on the run's seed, so that all runs on a source are tested alike."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +67,7 @@ def training_images(
                 f"{source.origin}: class '{single}' has a single image, so none of it can be held out for testing. Add "
                 "images of it, or leave out --holdout and name test images with --test when evaluating."
             )
-        kept = hold_out(source, holdout, HOLDOUT_SEED, "test").rest
+        kept = hold_out_for_testing(source, holdout).rest
     images = source if kept is None else source.subset(kept)
     if imbalance is not None:
         tail = make_long_tailed(images, imbalance)
@@ -97,7 +94,7 @@ def held_out_images(data: DataRecipe, image_size: tuple[int, int], source_hash: 
             f"{data.source} has changed since the set was made from it, so images set aside now may be among those "
             "that the set was made from. Name other held-out images with --test."
         )
-    return source.subset(hold_out(source, data.holdout, HOLDOUT_SEED, "test").held_out)
+    return source.subset(hold_out_for_testing(source, data.holdout).held_out)
 
 
 def training_images_of(distilled: DistilledSet, progress: Progress | None = None) -> TrainingImages:

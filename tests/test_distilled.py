@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from distail.artifact import TensorFile, read_tensors, write_tensors
 from distail.data.image_set import ImageSet
+from distail.data.labelled_views import LabelledViews
 from distail.data.preprocess import Preprocessing, PreprocessingKind, fit_preprocessing
 from distail.distilled import FILE_NAME, KIND, DistilledSet, StoredBytes, load_distilled
 from distail.errors import DistailError
@@ -382,3 +383,19 @@ def test_what_nobody_can_train_by_is_a_clear_error(tmp_path, found, match):
     with_header(tmp_path / "set.safetensors", training=found)
     with pytest.raises(DistailError, match=match):
         load_distilled(tmp_path / "set.safetensors")
+
+
+def test_every_epoch_has_a_view_of_each_image_with_its_logits():
+    boxes = torch.tensor([[[255, 255, 0, 0], [127, 127, 0, 0]]], dtype=torch.uint8).expand(5, 2, 4)
+    logits = torch.arange(2.0).half()[None, :, None].expand(5, 2, 3)
+    made = make(soft_labels=soft(), views=LabelledViews(boxes, logits))
+    (whole, label), (part, other) = (made.as_views(epoch)[3] for epoch in (0, 1))
+    torch.testing.assert_close(whole, made.images[3], rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(part, whole)
+    assert (label.tolist(), other.tolist()) == ([0.0] * 3, [1.0] * 3)
+    assert made.as_views(5)[3][0].equal(part)
+
+
+def test_a_set_without_views_says_how_to_come_by_some():
+    with pytest.raises(DistailError, match=r"no labelled views.*as_dataset.*distail relabel"):
+        make().as_views(0)

@@ -17,6 +17,7 @@ from distail.cli import main
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTED = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(bash|python|yaml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INSTALLS = ("pip install . && distail demo", "pip install '.[dev]' && pytest")
 
@@ -120,3 +121,16 @@ def test_example_plain_pytorch(tmp_path, capsys):
     distail.distill("digits", "random", images_per_class=2, imbalance=50.0, out=tmp_path / "run")
     run_example("plain_pytorch", str(tmp_path / "run"))
     assert "of 596 test images right" in capsys.readouterr().out
+
+
+def test_the_loop_over_labelled_views(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    teacher = {"train": {"epochs": 1}}
+    settings = {"iterations": 1, "views": 3, "teacher": teacher}
+    distail.distill("digits", images_per_class=1, architecture="convnet3-w8", out="runs/tailor", **settings)
+    (loop,) = re.findall(
+        r"^```python\n(.*?)^```$", DOCUMENTED.split("\n## Labelled views")[1], re.MULTILINE | re.DOTALL
+    )
+    names: dict[str, Any] = {}
+    exec(compile(re.sub(r"range\(\d+\)", "range(2)", loop), "methods.md", "exec"), names)
+    assert names["logits"].shape[1] == 10

@@ -12,6 +12,9 @@ from distail.data.image_set import ImageSet
 from distail.errors import DistailError
 from distail.seeding import torch_generator
 
+TEST_SEED = 0
+"""The held-out test images do not depend on a run's seed, so that all runs on a source are tested alike."""
+
 
 @dataclass(frozen=True, eq=False)
 class Holdout:
@@ -24,6 +27,15 @@ class Holdout:
 
     rest: Int64[Tensor, " n"]
     held_out: Int64[Tensor, " m"]
+
+
+def hold_out_for_testing(images: ImageSet, fraction: float) -> Holdout:
+    """The one split that `--holdout FRACTION` makes of these images, whichever command or function is asked.
+
+    Raises:
+        DistailError: the fraction is not above 0 and below 1.
+    """
+    return hold_out(images, fraction, TEST_SEED, "test")
 
 
 def hold_out(images: ImageSet, fraction: float, seed: int, purpose: str) -> Holdout:

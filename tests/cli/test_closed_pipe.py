@@ -19,7 +19,7 @@ def nobody_reads(monkeypatch, name: str) -> Iterator[None]:
     """What is written to this standard stream fails, as after `| head` has ended."""
     reading, writing = os.pipe()
     os.close(reading)
-    with open(writing, "w", encoding="utf-8") as stream, monkeypatch.context() as patch:
+    with os.fdopen(writing, "w", encoding="utf-8") as stream, monkeypatch.context() as patch:
         patch.setattr(sys, name, stream)
         yield
 

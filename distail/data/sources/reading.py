@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from distail.data.holdout import hold_out_for_testing
 from distail.data.image_set import MIN_IMAGE_SIZE, ImageSet
 from distail.data.sources.base import Source, require_split
 from distail.data.sources.contents import RawSplit, SourceContents, UnreadableImage
@@ -83,9 +84,33 @@ def load(source: str | Path, split: str = "train", image_size: int | tuple[int, 
 
 
 def load_test(
-    source: str | Path, image_size: int | tuple[int, int] | None = None, class_names: Sequence[str] = ()
+    source: str | Path,
+    image_size: int | tuple[int, int] | None = None,
+    class_names: Sequence[str] = (),
+    *,
+    holdout: float | None = None,
 ) -> ImageSet:
-    """The images of a source named for testing; see `read_test_source` for the arguments and errors."""
+    """The test images of a source: its test split, or those that were set aside when it was distilled.
+
+    Args:
+        source: as for `read_source`; 'SOURCE#SPLIT' picks a split.
+        image_size: as for `read_source`; as when distilling.
+        class_names: as for `read_test_source`.
+        holdout: the fraction of each class that was set aside, as when distilling; gives exactly those images.
+
+    Raises:
+        DistailError: as for `read_source`, or the source has no test split and nothing says which of its images are
+            for testing.
+    """
+    if holdout is not None:
+        whole = load(source, image_size=image_size)
+        return whole.subset(hold_out_for_testing(whole, holdout).held_out)
+    if parse_address(source).split is None and source_splits(source) == ("train",):
+        raise DistailError(
+            f"{source} has no test split, and all its images may have been trained on. Give holdout=0.2, the fraction "
+            "that was set aside with --holdout, for exactly these images; name a source of held-out images; or use "
+            "distail.load, if all of these are held out."
+        )
     return read_test_source(source, class_names=class_names, image_size=image_size).images
 
 

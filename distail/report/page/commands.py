@@ -63,3 +63,18 @@ class Commands:
             f"small = distail.load_distilled({str(self._facts.folder)!r})\n"
             "loader = torch.utils.data.DataLoader(small.as_dataset(), batch_size=64, shuffle=True)"
         )
+
+    @property
+    def views(self) -> str:
+        """Lines of Python that train a network on labelled views, after `load`."""
+        architecture = self._facts.recipe.architecture if self._facts.recipe else "convnet3"
+        return (
+            f"network = distail.build_network({architecture!r}, small.image_shape, small.num_classes, seed=0)\n"
+            "optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)\n"
+            "for epoch in range(1000):\n"
+            "    views = torch.utils.data.DataLoader(small.as_views(epoch), batch_size=10, shuffle=True)\n"
+            "    for images, logits in views:\n"
+            "        optimizer.zero_grad()\n"
+            "        torch.nn.functional.mse_loss(network(images), logits).backward()\n"
+            "        optimizer.step()"
+        )

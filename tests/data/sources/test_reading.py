@@ -9,6 +9,8 @@ from distail.data.long_tail import make_long_tailed
 from distail.data.sources import load, load_test, read_source, read_test_source, source_splits
 from distail.errors import DistailError
 from distail.progress import SilentProgress
+from distail.recipe import DataRecipe
+from distail.training_images import held_out_images, load_training_images
 from tests.data.sources.builders import pixels, write_folder
 
 
@@ -71,13 +73,29 @@ def test_a_test_source_with_several_splits_but_no_test_is_an_error(split):
         load_test(split)
 
 
+def test_images_that_may_have_been_trained_on_are_no_test_images(flat):
+    with pytest.raises(DistailError, match=r"birds has no test split.* holdout=0.2.* distail.load"):
+        load_test(flat)
+    assert load_test(f"{flat}#train").content_hash == load(flat).content_hash
+
+
+def test_images_set_aside_are_those_that_a_run_is_scored_on(tmp_path):
+    folder = write_folder(tmp_path / "birds", {"jay": pixels(9), "owl": pixels(12, seed=1)})
+    recipe = DataRecipe(source=str(folder), holdout=0.25)
+    found = load_test(folder, holdout=0.25)
+    assert found.class_counts == (2, 3)
+    assert found.content_hash == held_out_images(recipe, found.image_shape[1:]).content_hash
+    trained_on = set(load_training_images(recipe).images.fingerprints.tolist())
+    assert not trained_on & set(found.fingerprints.tolist())
+
+
 def test_a_separate_test_source_follows_the_training_names(flat):
     names = ("dodo", "jay", "kiwi", "owl")
-    assert load_test(flat, class_names=names).labels.tolist() == [1, 1, 3, 3, 3]
-    assert load_test(flat, class_names=names).class_names == names
-    assert load_test(flat, class_names=("emu", "owl")).class_names == ("jay", "owl")
+    assert read_test_source(flat, class_names=names).images.labels.tolist() == [1, 1, 3, 3, 3]
+    assert read_test_source(flat, class_names=names).images.class_names == names
+    assert read_test_source(flat, class_names=("emu", "owl")).images.class_names == ("jay", "owl")
     # Another order is for the caller to refuse.
-    assert load_test(flat, class_names=("owl", "jay")).class_names == ("jay", "owl")
+    assert read_test_source(flat, class_names=("owl", "jay")).images.class_names == ("jay", "owl")
 
 
 def test_paths_and_strings_are_the_same(flat):
