@@ -120,6 +120,7 @@ def relabel(
         "teacher": None if network is None else _about(network, teacher),
         "views": 0 if found.distilled.views is None else found.distilled.views.num_views,
         "adsa": None if counts is None else {"tau": found.tau, "class_counts": list(counts)},
+        "before": distilled.provenance.get("relabelled"),
         **environment(runtime),
     }
     new = replace(found.distilled, provenance={**distilled.provenance, "relabelled": facts})

@@ -128,9 +128,8 @@ def test_the_loop_over_labelled_views(tmp_path, monkeypatch):
     teacher = {"train": {"epochs": 1}}
     settings = {"iterations": 1, "views": 3, "teacher": teacher}
     distail.distill("digits", images_per_class=1, architecture="convnet3-w8", out="runs/tailor", **settings)
-    (loop,) = re.findall(
-        r"^```python\n(.*?)^```$", DOCUMENTED.split("\n## Labelled views")[1], re.MULTILINE | re.DOTALL
-    )
+    about = DOCUMENTED.split("\n## Labelled views")[1].split("\n## ")[0]
+    ((_, loop),) = BLOCK.findall(about)
     names: dict[str, Any] = {}
     exec(compile(re.sub(r"range\(\d+\)", "range(2)", loop), "methods.md", "exec"), names)
     assert names["logits"].shape[1] == 10

@@ -29,7 +29,9 @@ class Commands:
 
     @property
     def resume(self) -> str:
-        """Goes on with an unfinished run."""
+        """Goes on with an unfinished run; in Python where its images were in memory."""
+        if self._facts.source == IN_MEMORY:
+            return f"distail.distill(images, ..., out={str(self._facts.folder)!r}, resume=True)"
         recipe = shlex.quote(str(self._facts.folder / "recipe.yaml"))
         return f"distail run {recipe} --out {self._run} --resume"
 

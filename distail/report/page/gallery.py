@@ -13,6 +13,7 @@ from distail.data.long_tail import shot_group
 from distail.distilled import DistilledSet, load_distilled
 from distail.errors import DistailError
 from distail.methods._registry import find_method
+from distail.report.page.origin import relabellings
 from distail.report.page.pictures import COLUMNS, Picture, Reduction, reduction_for, strip
 from distail.report.page.run_facts import RunFacts
 
@@ -200,6 +201,8 @@ def _spread(values: Sequence[int], count: int) -> list[int]:
 def _about_start(facts: RunFacts) -> str:
     if facts.real_indices is not None:
         return "The images are real ones, chosen and not changed."
+    if earlier := relabellings(facts.provenance):
+        return f"The images are those of {earlier[0].source}, whose page shows how they changed, if they did."
     try:
         settings = find_method(facts.method).model_fields if facts.method else {}
     except DistailError:

@@ -22,6 +22,7 @@ from distail.report.page.charts import HEIGHT, WIDTH, LineChart, line_chart
 from distail.report.page.commands import Commands
 from distail.report.page.gallery import Budget, RealSamples, gallery
 from distail.report.page.html import data_size, render
+from distail.report.page.origin import Making, about_silence, can_be_made_again, provenance_rows, relabellings
 from distail.report.page.pictures import Picture, file_picture
 from distail.report.page.run_facts import FoundGroups, RunFacts, Scored
 from distail.report.page.scores import EvaluationView, evaluation_view
@@ -62,27 +63,6 @@ class Data:
     raw_bytes: int
 
 
-@dataclass(frozen=True)
-class Making:
-    """What making the set took: seconds, bytes of memory, on what, and by which version; None where not known."""
-
-    seconds: float | None
-    memory: int | None
-    hardware: str | None
-    version: str | None
-
-    @classmethod
-    def of(cls, provenance: dict[str, Any]) -> Making:
-        """What a manifest tells."""
-        hardware, version = provenance.get("hardware"), (provenance.get("versions") or {}).get("distail")
-        return cls(
-            seconds=making_seconds(provenance),
-            memory=provenance.get("peak_memory_bytes"),
-            hardware=None if hardware is None else str(hardware),
-            version=None if version is None else str(version),
-        )
-
-
 def run_page(facts: RunFacts, real: RealSamples) -> str:
     """HTML of a run, below `MAX_BYTES`: images are shown fewer and smaller until they fit.
 
@@ -116,7 +96,10 @@ def _values(facts: RunFacts, views: Sequence[EvaluationView], real: RealSamples,
         "lead": lead(facts),
         "making": Making.of(facts.provenance),
         "about_method": _about_method(facts),
-        "provenance": _provenance(facts),
+        "provenance": provenance_rows(facts),
+        "relabelled": relabellings(facts.provenance),
+        "silence": about_silence(facts),
+        "again": can_be_made_again(facts),
         "published": _published(facts),
         "open_classes": OPEN_CLASSES,
         "shot_meanings": {
@@ -141,6 +124,9 @@ def lead(facts: RunFacts) -> str:
     found = f"{len(distilled):,} {what}, {each} of {distilled.num_classes} classes"
     if facts.class_counts:
         found += f", stand for {sum(facts.class_counts):,} real ones"
+    if "relabelled" in facts.provenance:
+        by = f" made by {facts.method}" if facts.method else " of another run"
+        return f"{found}; images{by}, relabelled."
     return f"{found}; made by {facts.method}." if facts.method else f"{found}."
 
 
@@ -200,26 +186,6 @@ def _about_method(facts: RunFacts) -> str:
     return f"{method.summary} ({method.paper})" if method else ""
 
 
-def _provenance(facts: RunFacts) -> tuple[tuple[str, str], ...]:
-    """(what, value) of all that decided or describes the result."""
-    found = facts.provenance
-    versions = found.get("versions") or {}
-    rows = [
-        ("written", found.get("written")),
-        ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
-        ("hardware", found.get("hardware")),
-        ("device", found.get("device")),
-        ("precision", found.get("precision")),
-        ("threads", found.get("threads")),
-        ("seed", facts.recipe.seed if facts.recipe else None),
-        ("SHA-256 of the training images", found.get("data_sha256")),
-        ("SHA-256 of the source", found.get("source_sha256")),
-        ("SHA-256 of the images kept", (found.get("data") or {}).get("kept_indices_sha256")),
-        ("labels changed later", "yes, by distail relabel" if "relabelled" in found else None),
-    ]
-    return tuple((name, str(value)) for name, value in rows if value not in (None, ""))
-
-
 def _published(facts: RunFacts) -> tuple[BuiltIn, ...]:
     """Published rows on data with the same counts and image size, and as many images a class."""
     distilled, recipe = facts.distilled, facts.recipe
@@ -243,10 +209,13 @@ def run_text(facts: RunFacts) -> list[RenderableType]:
     parts: list[RenderableType] = [lead(facts)]
     if not facts.complete:
         parts.append(f"It is not finished. Go on with: {commands.resume}")
+    for each in relabellings(facts.provenance):
+        parts.append("; ".join(f"{what}: {value}" for what, value in each.rows if "SHA" not in what) + ".")
     seconds = making_seconds(facts.provenance)
     if distilled and seconds is not None:
         size = distilled.stored_bytes().total
-        parts.append(f"Made in {format_seconds(seconds)}; {data_size(size)} with all labels that are stored.")
+        made = "Its images were made" if "relabelled" in facts.provenance else "Made"
+        parts.append(f"{made} in {format_seconds(seconds)}; {data_size(size)} with all labels that are stored.")
     for scored in facts.scored:
         parts += ["", f"{scored.file}:", evaluation_tables(scored.result, _explainable(scored, distilled))[0]]
     if facts.complete and not facts.scored:
