@@ -9,16 +9,18 @@ import tempfile
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
 from distail.artifact import atomic_path
+from distail.data.image_set import ImageSet
 from distail.distilled import DistilledSet
 from distail.errors import DistailError, did_you_mean
 
@@ -159,6 +161,16 @@ def folder_names(class_names: tuple[str, ...]) -> tuple[str, ...]:
         taken.add(_folded(name))
         chosen[index] = name
     return tuple(chosen[index] for index in range(len(cleaned)))
+
+
+def with_class_names(images: ImageSet, class_names: tuple[str, ...]) -> ImageSet:
+    """Images of class folders under the names of the set that these are an export of; unchanged if they are not."""
+    of = {_folded(name): label for label, name in enumerate(folder_names(class_names))}
+    found = [_folded(name) for name in images.class_names]
+    if sorted(found) != sorted(of):
+        return images
+    labels = torch.tensor([of[name] for name in found])[images.labels]
+    return replace(images, labels=labels, class_names=class_names)
 
 
 def _cleaned(name: str) -> str:

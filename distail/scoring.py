@@ -13,6 +13,7 @@ from distail.errors import DistailError
 from distail.evaluation.protocol import Scoring, evaluate
 from distail.evaluation.recipe import EvaluationRecipe
 from distail.evaluation.result import Evaluation
+from distail.export import with_class_names
 from distail.groups.grouping import Grouping, load_grouping
 from distail.learn.kept import KeptNetworks
 from distail.learn.student import Classroom
@@ -69,6 +70,8 @@ def open_set(target: str | Path, like: str | Path | None = None) -> DistilledSet
     if like is None:
         return real_images_as_set(images)
     original = load_distilled(like)
+    if Path(target).is_dir():
+        images = with_class_names(images, original.class_names)
     require_same_classes(original.class_names, str(like), images.class_names, str(target))
     return replace(
         original,
@@ -263,7 +266,10 @@ def open_test_images(
     elif test is not None:
         contents = read_test_source(test, class_names=like.class_names, image_size=size, progress=progress)
     else:
-        raise DistailError("The set does not say where its data came from. Name held-out images with --test SOURCE.")
+        raise DistailError(
+            "The set does not say where its data came from. Name held-out images with --test SOURCE; or, if these are "
+            "the images of a run, exported, pass --like RUN, which also brings its preprocessing."
+        )
     for unreadable in contents.unreadable:
         progress.warn(f"left out, unreadable: {unreadable.where} ({unreadable.reason})")
     if own is None or own.image_size is None:

@@ -1,10 +1,13 @@
 """`distail export`: files that other tools read, and that score as the set they came from."""
 
 import pytest
+import torch
 
 from distail.data.sources import load
 from distail.distilled import load_distilled
-from tests.cli.calling import QUICK, call, contents, succeed
+from distail.scoring import open_set
+from tests.cli.calling import NETWORK, QUICK, assert_clear_refusal, call, contents, succeed, write_npz
+from tests.report.page.runs import images_of
 
 FORMATS = {"parquet": "set.parquet", "folder": "set", "npz": "set.npz"}
 
@@ -49,6 +52,26 @@ def test_other_tools_need_nothing_but_the_files(run, format):
 def test_scoring_an_export_without_its_run_needs_test_images(run, source):
     succeed("export", run, "--out", "set.npz", "--format", "npz")
     assert 0 <= accuracy("set.npz", "--test", source) <= 1
+
+
+def test_an_export_without_its_run_is_told_of_both_ways(run):
+    succeed("export", run, "--out", "set", "--format", "folder")
+    assert_clear_refusal(call("evaluate", "set", *QUICK), "--test SOURCE", "--like RUN")
+
+
+def test_folders_whose_names_had_to_change_are_the_set_s_classes_again(tmp_path):
+    odd = ("<b>five", "_b_five", "zebra/ape", "ape")
+    write_npz(tmp_path / "odd.npz", train=images_of(odd, 1), test=images_of(odd, 2))
+    succeed("distill", "odd.npz", "--method", "random", "--ipc", 2, "--arch", NETWORK, "--out", "odd")
+    succeed("export", "odd", "--out", "set", "--format", "folder")
+    assert sorted(path.name for path in (tmp_path / "set").iterdir()) == ["_b_five", "_b_five~2", "ape", "zebra_ape"]
+    made, again = load_distilled("odd"), open_set("set", like="odd")
+    assert again.class_names == made.class_names
+    for label in range(4):
+        torch.testing.assert_close(again.images[again.labels == label], made.images[made.labels == label])
+    assert 0 <= accuracy("set", "--like", "odd") <= 1
+    (tmp_path / "set" / "ape").rename(tmp_path / "set" / "gorilla")
+    assert_clear_refusal(call("evaluate", "set", "--like", "odd", *QUICK), "gorilla")
 
 
 def test_parquet_is_the_default(run, tmp_path):
