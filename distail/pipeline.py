@@ -90,7 +90,7 @@ def distill(
         if folder.is_complete:
             return load_distilled(folder.path)
         if resume:
-            progress.say(_going_on(folder))
+            progress.say(_going_on(folder, problem.experts))
     if not in_memory:
         _warn_without_test_images(recipe, progress)
     _warn_of_repeats(problem)
@@ -143,9 +143,16 @@ def resolved(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"device": runtime.device, "precision": runtime.precision})
 
 
-def _going_on(folder: RunFolder) -> str:
-    kept = folder.checkpoint.exists()
-    return "Going on from the last checkpoint." if kept else "Nothing kept yet: starting anew."
+def _going_on(folder: RunFolder, bank: ExpertBank | None) -> str:
+    """What a resumed run begins with, as far as its files tell."""
+    if folder.checkpoint.exists():
+        return "Going on from the last checkpoint."
+    if bank is None or not bank.path.is_dir() or not any(bank.path.iterdir()):
+        return "Nothing kept yet: starting anew."
+    return (
+        "No images are kept of this run yet, so they start anew; networks that are trained for them go on from what "
+        f"is kept of these in {bank.path}."
+    )
 
 
 def _warn_without_test_images(recipe: Recipe, progress: Progress) -> None:
@@ -255,11 +262,13 @@ def _provenance(
     recipe: Recipe, training: TrainingImages, problem: Problem, synthetic: Synthetic, seconds: float
 ) -> dict[str, Any]:
     real = synthetic.real_indices
+    left_out = [{"where": one.where, "reason": one.reason} for one in training.unreadable]
     return {
         "recipe": recipe.model_dump(mode="json"),
         "data_sha256": training.images.content_hash,
         "source_sha256": training.source_hash,
         "class_counts": list(training.images.class_counts),
+        **({"unreadable": left_out} if left_out else {}),
         "real_images": None if real is None else real.tolist(),
         "distill_seconds": seconds,
         **environment(problem.runtime),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +67,9 @@ class RunFolder:
             return
         if not self.recipe.exists():
             raise DistailError(f"{self.path} is not empty and holds no run. Choose another --out; nothing was touched.")
-        if not resume:
-            raise DistailError(
-                f"{self.path} holds another run. Choose another --out, or pass --resume to go on with that one; "
-                "nothing was touched."
-            )
         changed = changed_settings(load_recipe(self.recipe), recipe)
+        if not resume:
+            raise DistailError(f"{self.path} holds {self._held(changed)} or choose another --out; nothing was touched.")
         if more_iterations and changed.keys() == {_ITERATIONS}:
             if not self.is_complete:
                 return
@@ -85,6 +83,14 @@ class RunFolder:
                 f"{', '.join(f'{name} ({values})' for name, values in changed.items())}. Resume with the same settings "
                 f"(`distail run {self.path}/recipe.yaml --out {self.path} --resume`), or choose another --out."
             )
+
+    def _held(self, changed: Mapping[str, str]) -> str:
+        """What is there where a new run was to be, and how to go on with it."""
+        if changed:
+            return f"another run. Go on with that one by `distail run {self.recipe} --out {self.path} --resume`,"
+        if self.is_complete:
+            return "this same run, and it is finished. Pass --resume to use it as it is,"
+        return "this same run, and it is not finished. Pass --resume to go on with it,"
 
     def begin(self, recipe: Recipe, data_sha256: str, *, resume: bool, more_iterations: bool = False) -> None:
         """Claims the folder for this recipe on these data, or takes up the run in it.

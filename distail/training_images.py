@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jaxtyping import Int64
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from distail.data.holdout import hold_out_for_testing
 from distail.data.image_set import ImageSet
 from distail.data.long_tail import make_long_tailed
-from distail.data.sources import load, read_source
+from distail.data.sources import SourceContents, UnreadableImage, load, read_source
 from distail.distilled import DistilledSet
 from distail.errors import DistailError
 from distail.progress import Progress, SilentProgress
@@ -25,11 +25,13 @@ class TrainingImages:
         images: long-tailed, as the method will see them.
         kept: their positions in the source, or None where all were kept.
         source_hash: content hash of the whole source, which a test set must not have.
+        unreadable: files of the source that were left out.
     """
 
     images: ImageSet
     kept: Int64[Tensor, " n"] | None = None
     source_hash: str | None = None
+    unreadable: tuple[UnreadableImage, ...] = ()
 
 
 def load_training_images(data: DataRecipe, progress: Progress | None = None) -> TrainingImages:
@@ -38,8 +40,9 @@ def load_training_images(data: DataRecipe, progress: Progress | None = None) -> 
     Raises:
         DistailError: the source cannot be read, or a class would be empty.
     """
-    whole = read_training_split(data, progress or SilentProgress())
-    return training_images(whole, imbalance=data.imbalance, holdout=data.holdout)
+    contents = _read(data, progress or SilentProgress())
+    found = training_images(contents.images, imbalance=data.imbalance, holdout=data.holdout)
+    return replace(found, unreadable=contents.unreadable)
 
 
 def read_training_split(data: DataRecipe, progress: Progress) -> ImageSet:
@@ -48,10 +51,14 @@ def read_training_split(data: DataRecipe, progress: Progress) -> ImageSet:
     Raises:
         DistailError: the source cannot be read.
     """
+    return _read(data, progress).images
+
+
+def _read(data: DataRecipe, progress: Progress) -> SourceContents:
     contents = read_source(data.source, "train", image_size=data.image_size, strict=data.strict, progress=progress)
     for unreadable in contents.unreadable:
         progress.warn(f"left out, unreadable: {unreadable.where} ({unreadable.reason})")
-    return contents.images
+    return contents
 
 
 def training_images(

@@ -236,7 +236,7 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path, source, run, monkeypatch
     assert not (folder / "distilled.safetensors").exists()
     with pytest.raises(DistailError, match="no finished distilled set"):
         load_distilled(folder)
-    with pytest.raises(DistailError, match="holds another run"):
+    with pytest.raises(DistailError, match=r"holds this same run, and it is not finished\. Pass --resume"):
         distill(recipe_for(source), out=folder)
     unharmed = Killing(100)
     made = distill(recipe_for(source), out=folder, resume=True, progress=unharmed)
@@ -287,8 +287,10 @@ def test_a_finished_run_is_returned_as_it_is(run, source):
     assert_same_set(made, load_distilled(run))
     assert made.provenance == load_distilled(run).provenance
     assert snapshot(run) == before
-    with pytest.raises(DistailError, match="holds another run"):
+    with pytest.raises(DistailError, match=r"holds this same run, and it is finished\. Pass --resume"):
         distill(recipe_for(source), out=run)
+    with pytest.raises(DistailError, match=r"holds another run\. .*recipe\.yaml --out .* --resume"):
+        distill(recipe_for(source, images_per_class=3), out=run)
     with pytest.raises(DistailError, match=r"images_per_class \(2 there, 3 asked\)"):
         distill(recipe_for(source, images_per_class=3), out=run, resume=True)
     assert snapshot(run) == before

@@ -63,7 +63,7 @@ def test_a_file_is_not_a_folder(tmp_path, resume):
 def test_another_run_is_not_overwritten(tmp_path):
     RunFolder(tmp_path).begin(RECIPE, DATA, resume=False)
     before = contents(tmp_path)
-    with pytest.raises(DistailError, match=r"holds another run.*--resume.*nothing was touched"):
+    with pytest.raises(DistailError, match=r"holds this same run.*--resume.*nothing was touched"):
         RunFolder(tmp_path).begin(RECIPE, DATA, resume=False)
     assert contents(tmp_path) == before
 

@@ -417,7 +417,7 @@ def test_an_unsuitable_teacher(refused, run, tmp_path, kind):
 
 def test_a_folder_that_holds_another_run(refused, run, source):
     refused("distill", source, *RANDOM, "--out", run, names=(str(run), "holds another run", "--resume"))
-    refused("run", run / "recipe.yaml", "--out", run, names=(str(run), "holds another run", "--resume"))
+    refused("run", run / "recipe.yaml", "--out", run, names=(str(run), "same run, and it is finished", "--resume"))
 
 
 def test_resuming_another_run(refused, run, source):

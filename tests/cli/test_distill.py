@@ -125,7 +125,7 @@ def test_resume_returns_a_finished_run_as_it_is(source, tmp_path):
     command = ("distill", source, *DM, "--ipc", 1, "--out", "r")
     succeed(*command)
     before = contents(tmp_path)
-    assert_clear_refusal(call(*command), "r holds another run", "--resume", "nothing was touched")
+    assert_clear_refusal(call(*command), "r holds this same run, and it is finished", "--resume", "nothing was touched")
     assert contents(tmp_path) == before
     again = succeed(*command, "--resume").out
     assert "The run in r was finished before; nothing was done." in again
@@ -192,3 +192,36 @@ def test_what_learned_is_logged_as_json_lines(dm_run):
     rows = [json.loads(line) for line in (dm_run / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [0, 1, 2]
     assert all(row["loss"] > 0 for row in rows)
+
+
+def test_resuming_says_what_goes_on_and_what_starts_anew(source, tmp_path, monkeypatch):
+    from distail.teachers import teaching
+
+    def killed(*_: object, **__: object) -> None:
+        (tmp_path / "experts" / "teachers" / "unfinished").mkdir(parents=True)
+        (tmp_path / "experts" / "teachers" / "unfinished" / "1.safetensors").write_bytes(b"half a teacher")
+        raise KeyboardInterrupt
+
+    command = ("distill", source, "--ipc", 1, "--arch", NETWORK, "--out", "r")
+    with monkeypatch.context() as patch:
+        patch.setattr(teaching, "fit", killed)
+        assert call(*command).code == 130
+    assert_clear_refusal(call(*command), "holds this same run, and it is not finished", "--resume")
+    (tmp_path / "experts" / "teachers" / "unfinished" / "1.safetensors").touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(teaching, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        told = call(*command, "--resume").err
+    assert "go on from what is kept of these in experts" in told
+    assert "starting anew" not in told
+
+
+def test_files_that_were_left_out_are_kept_in_the_manifest_and_shown(tmp_path):
+    folder = write_folder(tmp_path / "birds", {"jay": pixels(3), "owl": pixels(4)})
+    (folder / "owl" / "torn.png").write_bytes(b"no image")
+    succeed("distill", folder, "--method", "random", "--ipc", 1, "--arch", NETWORK, "--out", "r")
+    (left_out,) = json.loads(Path("r/manifest.json").read_text())["unreadable"]
+    assert left_out["where"].endswith("torn.png")
+    succeed("report", "r")
+    page = Path("r/report.html").read_text()
+    assert "unreadable files" in page
+    assert "torn.png" in page

@@ -9,6 +9,9 @@ from distail.data.image_set import IN_MEMORY
 from distail.provenance import making_seconds
 from distail.report.page.run_facts import RunFacts
 
+_NAMED = 5
+"""Unreadable files that are named before the rest is counted."""
+
 
 @dataclass(frozen=True)
 class Making:
@@ -86,6 +89,16 @@ def about_silence(facts: RunFacts) -> str:
     if facts.real_indices is not None:
         return "Nothing was logged on the way: methods that only choose images have no losses."
     return "Nothing was logged on the way."
+
+
+def about_unreadable(facts: RunFacts) -> str:
+    """How many files of the source were left out, and the first of them by name; nothing where none was."""
+    found = facts.provenance.get("unreadable") or []
+    if not found:
+        return ""
+    named = ", ".join(f"{one['where']} ({one['reason']})" for one in found[:_NAMED])
+    more = f" and {len(found) - _NAMED:,} more" if len(found) > _NAMED else ""
+    return f"{len(found):,} left out: {named}{more}"
 
 
 def can_be_made_again(facts: RunFacts) -> bool:

@@ -22,7 +22,14 @@ from distail.report.page.charts import HEIGHT, WIDTH, LineChart, line_chart
 from distail.report.page.commands import Commands
 from distail.report.page.gallery import Budget, RealSamples, gallery
 from distail.report.page.html import data_size, render
-from distail.report.page.origin import Making, about_silence, can_be_made_again, provenance_rows, relabellings
+from distail.report.page.origin import (
+    Making,
+    about_silence,
+    about_unreadable,
+    can_be_made_again,
+    provenance_rows,
+    relabellings,
+)
 from distail.report.page.pictures import Picture, file_picture
 from distail.report.page.run_facts import FoundGroups, RunFacts, Scored
 from distail.report.page.scores import EvaluationView, evaluation_view
@@ -99,6 +106,7 @@ def _values(facts: RunFacts, views: Sequence[EvaluationView], real: RealSamples,
         "provenance": provenance_rows(facts),
         "relabelled": relabellings(facts.provenance),
         "silence": about_silence(facts),
+        "unreadable": about_unreadable(facts),
         "again": can_be_made_again(facts),
         "published": _published(facts),
         "open_classes": OPEN_CLASSES,
