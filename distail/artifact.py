@@ -44,7 +44,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     A reader sees the old file or the whole new one, at any instant and after any crash.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    except OSError as error:
+        # The error names the temporary file, which tells nobody what was to be written.
+        raise OSError(error.errno, error.strerror, str(path)) from None
     os.close(handle)
     temporary = Path(name)
     try:

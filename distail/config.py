@@ -109,6 +109,8 @@ def described(model: type[BaseModel], instance: BaseModel | None = None, prefix:
 def _as_yaml(value: object) -> str:
     if value and isinstance(value, tuple) and all(isinstance(one, BaseModel) for one in value):
         return json.dumps([one.model_dump(mode="json", exclude_defaults=True) for one in value])
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name}: {_as_yaml(one)}" for name, one in value.items()) + "}"
     words: dict[object, str] = {None: "null", True: "true", False: "false"}
     return words[value] if value is None or isinstance(value, bool) else str(value)
 

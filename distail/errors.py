@@ -13,6 +13,11 @@ class DistailError(Exception):
     """
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """'1 class' and '1,234 images': a number with its noun, whose plural ends in 's' if no other is given."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 def did_you_mean(name: str, options: Iterable[str]) -> str:
     """Names the closest of `options`, or lists them all where nothing is close, as a sentence to append."""
     known = sorted(options)

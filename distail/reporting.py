@@ -6,6 +6,7 @@ grid folder ─ facts ─▶ page
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,8 @@ def write_report(target: str | Path, out: str | Path | None = None, progress: Pr
     if out is not None:
         _require_page_name(Path(out))
         require_free(Path(out))
+    elif Path(target).is_dir():
+        _require_room_in(Path(target))
     facts: RunFacts | GridFacts
     if is_grid(target):
         facts = read_grid_facts(target, progress)
@@ -109,6 +112,16 @@ def _usual_path(folder: Path) -> Path:
 def _require_page_name(path: Path) -> None:
     if path.suffix.lower() not in (".html", ".htm"):
         raise DistailError(f"--out {path}: a report is an HTML page. Name it {path.name}.html.")
+
+
+def _require_room_in(folder: Path) -> None:
+    """Refuses a folder that no page can be written into, before one is made."""
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise DistailError(
+            f"No page can be written into {folder}: {error.strerror}. Name a file elsewhere with --out FILE.html."
+        ) from None
 
 
 def _real_samples(facts: RunFacts, progress: Progress) -> RealSamples:

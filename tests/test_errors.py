@@ -1,6 +1,6 @@
 import pytest
 
-from distail.errors import DistailError, did_you_mean
+from distail.errors import DistailError, counted, did_you_mean
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,11 @@ def test_bad_input_is_not_a_bug():
     assert issubclass(DistailError, Exception)
     assert not issubclass(DistailError, (ValueError, TypeError, RuntimeError, OSError, AssertionError))
     assert str(DistailError("what to do")) == "what to do"
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "plural", "expected"),
+    [(1, "class", "classes", "1 class"), (0, "image", "", "0 images"), (1234, "class", "classes", "1,234 classes")],
+)
+def test_a_number_with_its_noun(number, noun, plural, expected):
+    assert counted(number, noun, plural) == expected

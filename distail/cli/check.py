@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from distail.cli.options import Compute, Output, Repeatable, Whole, parse_settings
+from distail.errors import counted
 
 if TYPE_CHECKING:
     from distail.data.image_set import ImageSet
@@ -112,11 +113,11 @@ def _report(
 
     channels, height, width = found.image_shape
     lines: list[Any] = [
-        f"{source}: {found.num_images:,} images, {len(found.class_names)} classes, {height}x{width} pixels, "
+        f"{source}: {counted(found.num_images, 'image')}, {len(found.class_names)} classes, {height}x{width} pixels, "
         f"{'grayscale' if channels == 1 else 'RGB' if channels == 3 else f'{channels} channels'}."
     ]
     if shown is not found:
-        lines.append(f"Made long-tailed: {len(kept):,} images kept.")
+        lines.append(f"Made long-tailed: {counted(len(kept), 'image')} kept.")
     lines.append(class_count_bars(shown.class_names, shown.class_counts, width=90))
     shots = [shown.shot_groups.count(name) for name in ("many", "medium", "few")]
     lines.append(
@@ -142,7 +143,8 @@ def _problems(found: Inspection, has_test: bool) -> list[str]:
     if found.empty_classes:
         lines.append(f"EMPTY CLASSES, to be filled or removed: {', '.join(found.empty_classes)}.")
     if found.unreadable:
-        lines.append(f"{len(found.unreadable)} unreadable files are left out:")
+        are = "is" if len(found.unreadable) == 1 else "are"
+        lines.append(f"{counted(len(found.unreadable), 'unreadable file')} {are} left out:")
         lines += [f"  {bad.where}: {bad.reason}" for bad in found.unreadable[:_SHOWN]]
         if len(found.unreadable) > _SHOWN:
             lines.append(f"  and {len(found.unreadable) - _SHOWN} more (all of them with --json)")
@@ -153,7 +155,8 @@ def _problems(found: Inspection, has_test: bool) -> list[str]:
         sum(group.labels_disagree for group in found.duplicates_within),
     )
     lines.append(
-        f"Exact duplicates inside the split: {len(within)} groups, {conflicting} of them with different labels."
+        f"Exact duplicates inside the split: {counted(len(within), 'group')}, {conflicting} of them with different "
+        "labels."
     )
     if has_test:
         across = len(found.duplicates_across)

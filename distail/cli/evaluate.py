@@ -100,7 +100,8 @@ def evaluate(
     )
     from distail import scoring
 
-    require_place(out)
+    folder = Path(target) if (Path(target) / "manifest.json").exists() else None
+    require_place(out or evaluation_file(folder))
     asked = scoring.with_teacher(asked, like or target)
     distilled = scoring.open_set(target, like=like)
     result = scoring.score(
@@ -113,7 +114,6 @@ def evaluate(
         networks=networks,
         progress=output.progress(),
     )
-    folder = Path(target) if (Path(target) / "manifest.json").exists() else None
     report(result, distilled, asked, out or evaluation_file(folder), output)
     output.show(result.to_json())
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from distail.cli.options import Compute, Devices, Output, Repeatable, Whole, asked_recipe, parse_settings
-from distail.errors import DistailError
+from distail.errors import DistailError, counted
 
 if TYPE_CHECKING:
     from distail.experts.bank import ExpertBank
@@ -109,7 +109,7 @@ def train(
     which, one = _experts_of(asked.method, chosen), chosen is not None and len(chosen) == 1
     output.show(
         {"experts": str(bank.path), "trained_epochs": sum(missing)},
-        f"Trained {sum(missing):,} epochs; {which} {'is' if one else 'are'} in {bank.path}."
+        f"Trained {counted(sum(missing), 'epoch')}; {which} {'is' if one else 'are'} in {bank.path}."
         if missing
         else f"{which[0].upper()}{which[1:]} {'was' if one else 'were'} already in {bank.path}.",
     )
@@ -195,9 +195,7 @@ def _plan(missing: list[int]) -> str:
     """What will be trained, from the missing epochs of each expert that lacks any."""
     if not missing:
         return "No epochs are missing: nothing will be trained."
-    epochs = "1 epoch" if sum(missing) == 1 else f"{sum(missing):,} epochs"
-    experts = "1 expert" if len(missing) == 1 else f"{len(missing):,} experts"
-    return f"Missing, and trained now: {epochs} of {experts}."
+    return f"Missing, and trained now: {counted(sum(missing), 'epoch')} of {counted(len(missing), 'expert')}."
 
 
 def _range(text: str, num_experts: int) -> range:

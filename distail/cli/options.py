@@ -116,8 +116,11 @@ def require_place(out: Path | None) -> None:
         return
     if out.suffix == ".txt":
         raise DistailError(f"--out {out}: the result is JSON, with a .txt beside it. Name it {out.stem}.json.")
-    require_free(out)
-    require_free(out.with_suffix(".txt"))
+    try:
+        require_free(out)
+        require_free(out.with_suffix(".txt"))
+    except DistailError as error:
+        raise DistailError(f"{error} --out FILE.json names another.") from None
 
 
 def num_groups(text: str) -> int | str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from distail.cli.options import Compute, Output, Repeatable, Whole, asked_training
 from distail.cli.two_stage import TwoStageFlags
-from distail.errors import DistailError
+from distail.errors import DistailError, counted
 
 if TYPE_CHECKING:
     from distail.scoring import TrainingSource
@@ -113,7 +113,7 @@ def train(
     loss = student.history.losses[-1]
     output.show(
         {"network": str(out), "architecture": arch, "epochs": how.num_epochs, "loss": loss},
-        f"Trained {arch} for {how.num_epochs} epochs, last training loss {loss:.3f}; saved in {out}.",
+        f"Trained {arch} for {counted(how.num_epochs, 'epoch')}, last training loss {loss:.3f}; saved in {out}.",
     )
 
 
@@ -152,7 +152,7 @@ def _in_two_stages(
     trained = train_on_set(target, recipe, architecture=arch, progress=output.progress(), **how)
     save_two_stage(out, trained.saved)
     grouping = trained.saved.model.grouping.to_json()["groups"]
-    learned = ", ".join(f"{stage.title} for {stage.epochs} epochs" for stage in trained.stages)
+    learned = ", ".join(f"{stage.title} for {counted(stage.epochs, 'epoch')}" for stage in trained.stages)
     facts = {
         "network": str(out),
         "architecture": arch,

@@ -17,6 +17,7 @@ NORM is instance (what no suffix means), batch, group or none.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable
 from functools import partial
@@ -24,7 +25,7 @@ from functools import partial
 import torch
 
 from distail.data.image_set import MIN_IMAGE_SIZE
-from distail.errors import DistailError, did_you_mean
+from distail.errors import DistailError
 from distail.models.alexnet import AlexNet
 from distail.models.convnet import DEFAULT_WIDTH, ConvNet
 from distail.models.cosine import CosineClassifier
@@ -163,17 +164,20 @@ def _constructor(architecture: str) -> _Constructor:
         return class_in_module(architecture, Network, "network")
     families = ", ".join(f"{family}[-NORM]" for family in _FAMILIES)
     raise DistailError(
-        f"Unknown architecture '{architecture}'. {_suggestion(architecture.lower())} "
-        f"Names follow convnetD[-wWIDTH][-NORM], {families}, alexnet, timm:NAME or a module path, "
-        f"all of them also with {COSINE_SUFFIX} behind, where D is 1..9 and NORM is one of {', '.join(NORMS)}."
+        f"Unknown architecture '{architecture}'.{_suggestion(architecture.lower())} "
+        f"Names follow convnetD[-wWIDTH][-NORM], such as convnet2 or convnet3-w64-batch; {families}; alexnet; "
+        f"timm:NAME; or a module path; all of them also with {COSINE_SUFFIX} behind. D is 1..9, and NORM one of "
+        f"{', '.join(NORMS)}. Choose one of these."
     )
 
 
 def _suggestion(name: str) -> str:
+    """Names the nearest, as a sentence with a blank before it; nothing where none is near."""
     # Where the family is right and only a suffix is wrong, another family is never what was meant.
-    known = architecture_names()
+    known = ("convnet1", "convnet2", *architecture_names())
     same_family = [other for other in known if other.partition("-")[0] == name.partition("-")[0]]
-    return did_you_mean(name, same_family or known)
+    close = difflib.get_close_matches(name, same_family or known, n=1, cutoff=0.5)
+    return f" Did you mean '{close[0]}'?" if close else ""
 
 
 def _norm(match: re.Match[str]) -> Norm:

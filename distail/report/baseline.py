@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from distail.errors import counted
 from distail.evaluation.result import Evaluation
 from distail.progress import format_seconds
 from distail.report.evaluation import OPTIMIZERS, about_leaked, about_reused, about_test_images
@@ -14,13 +15,13 @@ def baseline_notes(result: Evaluation) -> list[str]:
     optimizer = OPTIMIZERS[how["optimizer"]]
     notes = [
         f"{first.subject} ({facts['paper']}), trained on {first.num_images:,} of {facts['train_images']:,} images.",
-        f"Each network: {first.epochs} epochs, last epoch, batch {how['batch_size']}, {optimizer} learning rate "
-        f"{how['learning_rate']:g} ({how['schedule']}), weight decay {how['weight_decay']:g}, augmentation "
-        f"{how['augmentation']}, {facts['precision']} on {facts['device']}.",
+        f"Each network: {counted(first.epochs, 'epoch')}, last epoch, batch {how['batch_size']}, {optimizer} "
+        f"learning rate {how['learning_rate']:g} ({how['schedule']}), weight decay {how['weight_decay']:g}, "
+        f"augmentation {how['augmentation']}, {facts['precision']} on {facts['device']}.",
     ]
     if second := facts["second_stage"]:
         notes.append(
-            f"After that the classifier alone: {second['epochs']} epochs, {second['draws']}, learning rate "
+            f"After that the classifier alone: {counted(second['epochs'], 'epoch')}, {second['draws']}, learning rate "
             f"{second['learning_rate']:g} ({second['schedule']}), weight decay {second['weight_decay']:g}."
         )
     if any(facts["chosen"]):

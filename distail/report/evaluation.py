@@ -11,8 +11,10 @@ from rich.table import Table
 
 from distail.config import parse_config
 from distail.distilled import DistilledSet
+from distail.errors import counted
 from distail.evaluation.recipe import EvaluationRecipe
 from distail.evaluation.result import Evaluation, StudentScore
+from distail.report.names import one_line
 from distail.report.terminal import ScoreRow, evaluation_table, per_class_table
 from distail.training.recipe import TrainRecipe
 
@@ -79,9 +81,9 @@ def evaluation_notes(result: Evaluation, distilled: DistilledSet, recipe: Evalua
     notes += about_leaked(result, "the images the set was made from")
     if full := result.of("full"):
         notes.append(
-            f"Students on the whole training set: {full[0].num_images:,} images as they are, {full[0].epochs} epochs"
-            f"{_against_hard_labels(how)}. Training that makes up for the imbalance would score higher; `distail "
-            "baseline` does."
+            f"Students on the whole training set: {full[0].num_images:,} images as they are, "
+            f"{counted(full[0].epochs, 'epoch')}{_against_hard_labels(how)}. "
+            "Training that makes up for the imbalance would score higher; `distail baseline` does."
         )
     stored = result.stored
     notes.append(
@@ -106,7 +108,7 @@ def about_reused(result: Evaluation) -> list[str]:
 def _epochs(how: TrainRecipe) -> str:
     """'1001 epochs (1000, and one more by the step schedule)'."""
     asked, run = how.epochs, how.num_epochs
-    return f"{run} epochs" + (f" ({asked}, and one more by the step schedule)" if run != asked else "")
+    return counted(run, "epoch") + (f" ({asked}, and one more by the step schedule)" if run != asked else "")
 
 
 def _training(result: Evaluation) -> TrainRecipe:
@@ -185,7 +187,7 @@ def about_two_stages(result: Evaluation) -> list[str]:
     groups = "; ".join(f"{number}: {', '.join(members)}" for number, members in enumerate(grouping["groups"], start=1))
     learned = "; ".join(
         f"{stage.title} from {stage.num_images:,} {'long-tailed' if stage.data == 'full' else 'distilled'} images, "
-        f"{stage.epochs} epochs"
+        + counted(stage.epochs, "epoch")
         for stage in result.of(rows[0][0])[0].stages
     )
     notes = [f"Two stages decide between groups ({groups}), then in one. They learned {learned}."]
@@ -213,11 +215,20 @@ def about_test_images(result: Evaluation, student: StudentScore) -> list[str]:
         "selected by."
     ]
     if min(counts) < MIN_TEST_IMAGES:
-        name = result.class_names[counts.index(min(counts))]
-        notes.append(
-            f"CAUTION: class '{name}' has only {min(counts)} test images; scores that rest on so few mean little."
-        )
+        notes.append(_about_few(result.class_names, counts))
     return notes
+
+
+def _about_few(class_names: Sequence[str], counts: Sequence[int]) -> str:
+    """How many classes have few test images, and which has the fewest."""
+    few = sum(count < MIN_TEST_IMAGES for count in counts)
+    fewest = f"'{one_line(class_names[counts.index(min(counts))])}'"
+    if few == 1:
+        what = f"class {fewest} has only {counted(min(counts), 'test image')}"
+    else:
+        every = "all" if few == len(counts) else f"{few:,} of {len(counts):,}"
+        what = f"{every} classes have fewer than {MIN_TEST_IMAGES} test images, {fewest} the fewest: {min(counts)}"
+    return f"CAUTION: {what}. Accuracies that rest on so few mean little, and '±' does not show it."
 
 
 def about_leaked(result: Evaluation, among: str) -> list[str]:
@@ -225,8 +236,9 @@ def about_leaked(result: Evaluation, among: str) -> list[str]:
     test = result.provenance["test"]
     if not test["leaked"]:
         return []
+    are = "is" if test["leaked"] == 1 else "are"
     return [
-        f"CAUTION: {test['leaked']} of the {test['images']} test images are also among {among}, which makes scores "
+        f"CAUTION: {test['leaked']} of the {test['images']} test images {are} also among {among}, which makes scores "
         "too good."
     ]
 

@@ -5,6 +5,7 @@ Names are written as plain text, never as markup. Everything fits into 80 column
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from rich.text import Text
 
 from distail.config import Setting
 from distail.data.long_tail import FEW_BELOW, MANY_ABOVE, shot_group
+from distail.errors import counted
 from distail.report.names import one_line
 
 MAX_BARS = 40
@@ -44,6 +46,7 @@ _SCORE_HEADS = {
     "ece": "ECE",
 }
 _NAME_WIDTH = 24
+_DEFAULT_WIDTH = 24
 _CURVE_HEIGHT = 6
 _ENDS = 5
 _HORIZONTAL = " ▏▎▍▌▋▊▉█"
@@ -182,11 +185,25 @@ def settings_table(settings: Iterable[Setting]) -> Table:
     """What can be set, with defaults and meaning."""
     table = _table()
     table.add_column("setting", no_wrap=True, style="bold")
-    table.add_column("default", max_width=14, overflow="fold")
+    table.add_column("default", max_width=_DEFAULT_WIDTH, overflow="fold")
     table.add_column("meaning")
     for setting in settings:
-        table.add_row(*map(_plain, (setting.name, setting.default, setting.meaning)))
+        lines = [Text(line) for line in _lines_of(setting.default, _DEFAULT_WIDTH)]
+        table.add_row(_plain(setting.name), Text("\n").join(lines), _plain(setting.meaning))
     return table
+
+
+def _lines_of(value: str, width: int) -> list[str]:
+    """A value in lines of at most so many characters where it can be cut: a list after commas, a name after '_'."""
+    cuts = ", " if value[:1] in ("{", "[", "(") else "_"
+    lines = [""]
+    if not value:
+        return lines
+    for piece in re.findall(rf".*?(?:{cuts}|$)", one_line(value)):
+        if lines[-1] and cell_len(lines[-1]) + cell_len(piece.rstrip()) > width:
+            lines.append("")
+        lines[-1] += piece
+    return [line.rstrip() for line in lines]
 
 
 def _table(caption: Text | None = None) -> Table:
@@ -256,9 +273,10 @@ def _shot_legend(counts: Sequence[int]) -> Text:
     groups = Counter(shot_group(count) for count in counts)
     legend = Text("\n")
     for group, (meaning, colour) in _SHOTS.items():
-        unit, noun = (" images", " classes") if group == "many" else ("", "")
+        unit = " images" if group == "many" else ""
+        number = counted(groups[group], "class", "classes") if group == "many" else str(groups[group])
         legend.append("■ ", style=colour)
-        legend.append(f"{group} ({meaning}{unit}): {groups[group]}{noun}   ")
+        legend.append(f"{group} ({meaning}{unit}): {number}   ")
     legend.rstrip()
     return legend
 

@@ -57,7 +57,7 @@ def test_damage_and_empty_classes_are_named_without_failing(tmp_path):
     (folder / "owl" / "broken.png").write_bytes(b"no image")
     shown = succeed("check", folder, *FAST)
     assert "EMPTY CLASSES, to be filled or removed: void." in shown.out
-    assert "1 unreadable files are left out:" in shown.out
+    assert "1 unreadable file is left out:" in shown.out
     assert f"{folder / 'owl' / 'broken.png'}: it is not an image" in shown.out
     assert "There is no test split; use --holdout" in shown.out
     assert "takes about" not in shown.out  # there is no distilling such data
@@ -82,7 +82,7 @@ def test_duplicates_and_leaks_are_counted(tmp_path):
     apart = write_npz(tmp_path / "test.npz", images=test)
     whole = write_npz(tmp_path / "train.npz", images=train)
     shown = succeed("check", whole, "--test", apart, *FAST)
-    assert "Exact duplicates inside the split: 1 groups, 1 of them with different labels." in shown.flat
+    assert "Exact duplicates inside the split: 1 group, 1 of them with different labels." in shown.flat
     assert "Images that also stand in the test split: 1; remove them from training" in shown.flat
 
 

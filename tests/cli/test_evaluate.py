@@ -25,7 +25,7 @@ def test_scores_notes_and_files(run):
         "hard",
         "Stored bytes:",
         "which no student was trained on and no epoch selected by.",
-        "only 6 test images",
+        "all classes have fewer than 10 test images, 'ant' the fewest: 6.",
     ):
         assert words in shown.flat
     assert "n = 2 · percent, mean ± std over n networks" in shown.flat

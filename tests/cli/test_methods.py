@@ -1,5 +1,7 @@
 """`distail methods`: every method there is, with its paper."""
 
+import yaml
+
 from distail.methods._registry import find_method, method_names
 from tests.cli.calling import assert_clear_refusal, call, succeed
 
@@ -42,3 +44,12 @@ def test_an_unknown_method_is_a_clear_error():
 
 def test_a_method_without_settings_says_so():
     assert "no hyper-parameters" in succeed("methods", "random").out
+
+
+def test_values_are_cut_after_commas_and_names_after_underscores_only():
+    shown = succeed("methods", "tailor")
+    for line in ("{epochs: 60,", "learning_rate: 0.1,", "mixing: cutmix,", "mixing_probability: 0.5}"):
+        assert f" {line} " in shown.out
+    assert "(no name)" not in shown.out
+    described = {entry["name"]: entry for entry in call("methods", "tailor", "--json").json["tailor"]["described"]}
+    assert yaml.safe_load(described["teacher.train"]["default"])["mixing_probability"] == 0.5

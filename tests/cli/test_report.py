@@ -1,10 +1,17 @@
 """`distail report`: a page, and a summary of it in the terminal."""
 
+import errno
 import json
+import os
 import shutil
+import tempfile
+from pathlib import Path
 
+import pytest
+
+from distail.artifact import write_text
 from tests.bench.filled import small_grid
-from tests.cli.calling import assert_clear_refusal, call, contents, succeed
+from tests.cli.calling import QUICK, assert_clear_refusal, call, contents, succeed
 
 
 def test_a_scored_run(run, tmp_path):
@@ -56,3 +63,28 @@ def test_what_is_no_run_or_no_place_is_refused(run, source, tmp_path):
     (tmp_path / "there.html").write_text("mine")
     assert_clear_refusal(call("report", run, "--out", tmp_path / "there.html"), "exists")
     assert (tmp_path / "there.html").read_text() == "mine"
+
+
+@pytest.fixture
+def nothing_may_be_written(monkeypatch):
+    def refuse(*_: object, dir: Path, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(Path(dir) / ".hidden.tmp"))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+
+
+def test_a_folder_that_can_only_be_read(run, nothing_may_be_written):
+    told = assert_clear_refusal(call("report", run), f"into {run}: Read-only file system", "--out FILE.html")
+    assert ".tmp" not in told
+    assert "--resume" not in told
+
+
+def test_an_evaluation_that_could_not_be_kept_is_not_begun(run, nothing_may_be_written):
+    told = assert_clear_refusal(call("evaluate", run, *QUICK), f"{run}", "Read-only file system", "--out FILE.json")
+    assert ".tmp" not in told
+
+
+def test_a_file_is_called_by_its_own_name(nothing_may_be_written, tmp_path):
+    with pytest.raises(OSError, match=r"result\.json'$"):
+        write_text(tmp_path / "result.json", "{}")

@@ -99,6 +99,7 @@ def test_check_accepts_what_exists(name: str) -> None:
         ("convnet3-bach", "convnet3-batch"),
         ("resnet18-batchnorm", "resnet18-batch"),
         ("vgg", "vgg11"),
+        ("conwnet2", "convnet2"),
         ("alexnet-batch", "alexnet"),
         ("mobilenet", "mobilenetv2"),
         ("shufflenetv2-bach", "shufflenetv2-batch"),
@@ -139,6 +140,14 @@ def test_unknown_names_get_the_closest(name: str, suggestion: str) -> None:
 def test_names_outside_the_grammar_are_refused_with_the_grammar(name: str) -> None:
     with pytest.raises(DistailError, match=r"Names follow convnetD\[-wWIDTH\]\[-NORM\]"):
         check_architecture(name)
+
+
+def test_forms_are_named_and_not_every_name_that_they_make() -> None:
+    with pytest.raises(DistailError, match=r"such as convnet2 or convnet3-w64-batch") as refused:
+        check_architecture("zzz")
+    assert "resnet18[-NORM]" in str(refused.value)
+    assert "Did you mean" not in str(refused.value)
+    assert "vgg11-group" not in str(refused.value)
 
 
 def test_group_norm_needs_a_width_of_whole_groups() -> None:

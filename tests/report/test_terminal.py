@@ -46,7 +46,7 @@ def test_bars_are_as_long_as_the_counts():
     assert [line.split()[0] for line in lines[:3]] == ["head", "body", "tail"]
     assert [line.split()[-1] for line in lines[:3]] == ["400", "100", "1"]
     assert lines[2].split()[1] == "▏"  # even one image can be seen
-    assert lines[4] == "■ many (>100 images): 1 classes   ■ medium (20–100): 1   ■ few (<20): 1"[: len(lines[4])]
+    assert lines[4] == "■ many (>100 images): 1 class   ■ medium (20–100): 1   ■ few (<20): 1"[: len(lines[4])]
 
 
 def test_bars_are_coloured_by_group():

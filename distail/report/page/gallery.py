@@ -11,7 +11,7 @@ from torch import Tensor
 
 from distail.data.long_tail import shot_group
 from distail.distilled import DistilledSet, load_distilled
-from distail.errors import DistailError
+from distail.errors import DistailError, counted
 from distail.methods._registry import find_method
 from distail.report.page.origin import relabellings
 from distail.report.page.pictures import COLUMNS, Picture, Reduction, reduction_for, strip
@@ -114,8 +114,8 @@ def gallery(facts: RunFacts, real: RealSamples, budget: Budget) -> Gallery:
                 count=counts[label] if counts else None,
                 shot=shot_group(counts[label]) if counts else None,
                 num_made=len(own),
-                made=strip(shown, f"{len(shown)} distilled images of {name}") if len(shown) else None,
-                real=strip(beside, f"{len(beside)} real images of {name}")
+                made=strip(shown, f"{counted(len(shown), 'distilled image')} of {name}") if len(shown) else None,
+                real=strip(beside, f"{counted(len(beside), 'real image')} of {name}")
                 if beside is not None and len(beside)
                 else None,
             )

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from distail.errors import counted
 from distail.evaluation.metrics import Summary
 from distail.progress import format_seconds
 from distail.report.names import one_line
@@ -66,6 +67,7 @@ def environment(*packages: str) -> Environment:
         "data_size": data_size,
         "seconds": format_seconds,
         "whole": whole,
+        "counted": counted,
         "one_line": one_line,
         "share": share,
     }

@@ -40,6 +40,17 @@ MAX_BYTES = 10_000_000
 OPEN_CLASSES = 20
 """Classes shown at once; the others are folded away."""
 
+_MEANINGS = {
+    "loss": "what the method makes smaller; each step looks at other images, so it need not fall evenly",
+    "loss1": "the first of the terms that are added up",
+    "loss2": "the second of them",
+    "cross_entropy": "how unsure the trained network is of the classes of the images",
+    "statistics": "how far what its layers see in the images is from what they see in real ones",
+    "learning_rate": "the step size for students, learned with the set",
+    "skipped": "1 at steps that changed nothing, since the loss was above a threshold",
+}
+"""Of the figures that a method logs."""
+
 _GROUP_ALTS = {
     "features": "t-SNE of features of images, coloured by class, with a marker for each group",
     "distances": "Distances between the classes, those of a group side by side",
@@ -98,6 +109,7 @@ def _values(facts: RunFacts, views: Sequence[EvaluationView], real: RealSamples,
         "gallery": gallery(facts, real, budget),
         "curves": _curves(facts),
         "constants": _constants(facts),
+        "legend": _legend(facts),
         "groups": _groups(facts.groups) if facts.groups else None,
         "commands": Commands(facts),
         "lead": lead(facts),
@@ -167,6 +179,12 @@ def _constants(facts: RunFacts) -> tuple[str, ...]:
     """'skipped 0' for each figure that never changed, which a curve would only show at length."""
     figures = (facts.metrics.figures or {}).items()
     return tuple(f"{name.replace('_', ' ')} {values[0]:g}" for name, values in figures if _constant(values))
+
+
+def _legend(facts: RunFacts) -> tuple[tuple[str, str], ...]:
+    """(figure, what it means) of those that methods of distail log."""
+    logged = facts.metrics.figures or {}
+    return tuple((name.replace("_", " "), meaning) for name, meaning in _MEANINGS.items() if name in logged)
 
 
 def _constant(values: Sequence[float | None]) -> bool:
