@@ -7,6 +7,7 @@ import pytest
 
 from distail.reporting import write_report
 from tests.report.page.reader import CONTRASTS
+from tests.report.page.runs import make_run, score_run
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +133,41 @@ def test_without_scripts_all_of_it_is_there(show, scored_file):
     assert page.locator("button:visible").count() == 0
     page.get_by_text("Classes, mistakes and calibration").first.click()
     assert page.locator("details.sub[open]").first.is_visible()
+
+
+@pytest.fixture(scope="module")
+def long_tailed_file(tmp_path_factory):
+    """All columns of scores: classes with many, medium and few images."""
+    folder = make_run(tmp_path_factory.mktemp("long") / "run", counts=(120, 40, 5))
+    return write_report(score_run(folder, "random", "full")).path
+
+
+SCORES = "document.querySelector('#scores .scroll')"
+FADE = f"getComputedStyle({SCORES}).getPropertyValue('--fade')"
+
+
+def test_a_screen_of_1280_pixels_shows_all_scores(show, long_tailed_file):
+    page = show(long_tailed_file, width=1280)
+    assert page.locator("#scores .scroll").first.locator("thead th").count() == 12
+    assert page.evaluate(f"{SCORES}.scrollWidth <= {SCORES}.clientWidth")
+    assert page.evaluate(FADE) == "0px"
+
+
+def test_on_a_phone_the_table_shows_that_it_scrolls_and_whose_scores_they_are(show, long_tailed_file):
+    page = show(long_tailed_file, width=390)
+    left = f"{SCORES}.querySelector('tbody th').getBoundingClientRect().left - {SCORES}.getBoundingClientRect().left"
+    assert page.evaluate(FADE) == "48px"
+    page.evaluate(f"{SCORES}.scrollLeft = 200")
+    assert page.evaluate(left) == 0
+    assert page.evaluate(f"{SCORES}.querySelector('thead th').getBoundingClientRect().left") > 0
+    page.evaluate(f"{SCORES}.scrollLeft = 9999")
+    page.wait_for_function(f"{FADE} === '0px'")
+    page.emulate_media(media="print")
+    assert page.evaluate(f"getComputedStyle({SCORES}).maskImage") == "none"
+
+
+def test_the_ring_of_focus_is_not_cut_off(show, long_tailed_file):
+    page = show(long_tailed_file, width=390)
+    page.locator("#scores .scroll").first.focus()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(f"getComputedStyle({SCORES}).maskImage") == "none"

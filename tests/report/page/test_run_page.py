@@ -246,3 +246,9 @@ def test_a_page_replaces_an_earlier_one_and_nothing_else(tmp_path, plain):
         write_report(folder, first.path)
     with pytest.raises(DistailError, match=r"Name it page\.txt\.html"):
         write_report(folder, tmp_path / "page.txt")
+
+
+def test_figures_are_explained(scored_page):
+    assert "loss what the method makes smaller" in scored_page.text
+    assert "skipped 1 at steps that changed nothing" in scored_page.text
+    assert "how unsure the trained network is" not in scored_page.text
