@@ -26,8 +26,8 @@ _COSTS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
 )
 """Columns about cost: the field of a row, its head, and how a figure is written."""
 
-_MOST_COLUMNS = 4
-"""Of figures, beside each other in a terminal."""
+_MOST_COLUMNS = 3
+"""Of figures, beside each other in a terminal; where one thing alone varies there may be more, with broken lines."""
 
 NOTE = (
     "Mean ± sample standard deviation in percent over n students. Best and second best are marked among sets of one "
@@ -162,8 +162,8 @@ def _one_text(table: Table, title: str) -> RichTable:
 
     shape = RichTable(title=f"{table.title}, {title}" if title else table.title, title_justify="left")
     for number, head in enumerate(heads(table)):
-        is_figure = 2 < number < 3 + len(table.columns)
-        shape.add_column(head, justify="left" if number < 2 else "right", no_wrap=is_figure)
+        is_whole = 2 < number < 3 + len(table.columns) <= 3 + _MOST_COLUMNS or number == 1
+        shape.add_column(head, justify="left" if number < 2 else "right", no_wrap=is_whole)
     styles = {"best": "bold", "second": "underline", "": ""}
     signs = {"best": "*", "second": "", "": ""}  # for where the terminal, or a file, shows no bold
     before = None
@@ -193,7 +193,7 @@ def _counts(row: TableRow) -> str:
 
 
 def _range(row: TableRow, field: str, write: Callable[[float], str]) -> str:
-    """'2–20 s', '2 s – 3 min 20 s', or one figure where all cells take the same."""
+    """'2 – 20 s', '2 s – 3 min 20 s', or one figure where all cells take the same."""
     ends = row.range_of(field)
     if ends is None:
         return "–"
@@ -201,7 +201,7 @@ def _range(row: TableRow, field: str, write: Callable[[float], str]) -> str:
     if least == most:
         return least
     (number, *unit), other = least.split(), most.split()
-    return f"{number}–{most}" if len(other) == 2 and unit == other[1:] else f"{least} – {most}"
+    return f"{number} – {most}" if len(other) == 2 and unit == other[1:] else f"{least} – {most}"
 
 
 def _markdown(text: str) -> str:

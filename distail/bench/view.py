@@ -17,6 +17,7 @@ from distail.bench.running import OpenGrid, Watch
 from distail.bench.store import Store
 from distail.bench.table import build_table
 from distail.claims import Claims, Holder
+from distail.errors import counted
 from distail.progress import format_seconds
 from distail.report.names import one_line
 
@@ -207,7 +208,9 @@ class LineWatch:
         known = self._grid.results()
         if self._seen is None:
             total = len(self._grid.plan.jobs)
-            self._say(f"{total} cells, {len(known)} of them finished. Results go to {self._grid.store.path}.")
+            self._say(
+                f"{counted(total, 'cell')}, {len(known)} of them finished. Results go to {self._grid.store.path}."
+            )
             self._seen = set(known)
         for key in known.keys() - self._seen:
             self._say(finished_line(known[key]))

@@ -142,9 +142,9 @@ def test_tables_of_several_scores_stand_below_each_other():
 @pytest.mark.parametrize(
     ("field", "values", "text"),
     [
-        ("stored_bytes", (2650, 26_400), "2.65–26.4 kB"),
+        ("stored_bytes", (2650, 26_400), "2.65 – 26.4 kB"),
         ("stored_bytes", (2650, 26_400_000), "2.65 kB – 26.4 MB"),
-        ("distill_seconds", (2, 20), "2–20 s"),
+        ("distill_seconds", (2, 20), "2 – 20 s"),
         ("distill_seconds", (2, 200), "2 s – 3 min 20 s"),
         ("distill_seconds", (20, 20), "20 s"),
     ],

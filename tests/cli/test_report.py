@@ -47,7 +47,7 @@ def test_a_grid(source, tmp_path):
     shown = succeed("report", folder)
     assert "4 rows on " in shown.flat
     assert "teacher" in shown.out
-    assert "failed: dm, data.imbalance 2, images_per_class 1, seed 0: It did not work." in shown.flat
+    assert "failed: dm, IF 2, IPC 1, seed 0: It did not work." in shown.flat
     assert f"The page is {folder / 'report.html'} (" in shown.flat
     again = succeed("report", folder, "--json", "--quiet").json
     assert again["report"] == str(folder / "report.html")

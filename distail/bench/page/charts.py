@@ -11,6 +11,7 @@ from distail.bench.page.costs import Priced, priced_rows
 from distail.bench.page.grid_facts import GridFacts
 from distail.bench.page.scales import LEFT, RIGHT, Scale, times, upright
 from distail.bench.table import Table, TableRow
+from distail.errors import counted
 from distail.evaluation.metrics import Summary
 from distail.progress import format_seconds
 from distail.report.names import one_line
@@ -207,7 +208,7 @@ def _panel(
     return Panel(
         title="" if title == "all" else title,
         across=short + (", logarithmic" if logarithmic else ""),
-        description=f"{rows_text(len(points))}; {_ends(points, short, values)}.",
+        description=f"{counted(len(points), 'row')}; {_ends(points, short, values)}.",
         best="",
         series=tuple(series),
         x=tuple(Tick(across(value), shown(value)) for value in values),
@@ -227,11 +228,6 @@ def _ends(points: Mapping[str, Sequence[tuple[float, Summary]]], short: str, val
             leads = "is best" if len(there) > 1 else "alone"
             told.append(f"at {short} {shown(value)} {one_line(best)} {leads} with {100 * there[best]:.1f} %")
     return ", ".join(told)
-
-
-def rows_text(count: int) -> str:
-    """'1 row', '2 rows'."""
-    return f"{count} {'row' if count == 1 else 'rows'}"
 
 
 def _against_time(facts: GridFacts, table: Table, rows: Sequence[TableRow], styles: Mapping[str, int]) -> Kind:

@@ -12,12 +12,12 @@ from rich.console import RenderableType
 from distail.bench import formats
 from distail.bench.cell import SHORT_NAMES, shown
 from distail.bench.page.cells import SpotView, spot_view
-from distail.bench.page.charts import STYLES, grid_charts, rows_text
+from distail.bench.page.charts import STYLES, grid_charts
 from distail.bench.page.grid_facts import GridFacts, Spot
 from distail.bench.table import SMALLER_IS_BETTER, Table, TableCell, TableRow
 from distail.bench.view import headline, lines, warned
 from distail.data.long_tail import FEW_BELOW, MANY_ABOVE
-from distail.errors import DistailError
+from distail.errors import DistailError, counted
 from distail.progress import format_seconds
 from distail.report.names import one_line
 from distail.report.page.charts import HEIGHT, WIDTH
@@ -183,7 +183,7 @@ def lead(facts: GridFacts) -> str:
     table, grid = facts.table, facts.opened.grid
     rows = len({row.name for row in table.rows if row.published is None})
     varied = "; ".join(f"{axis.name} {', '.join(axis.values)}" for axis in _axes(table))
-    sets = f"{len(grid.seeds)} {'set' if len(grid.seeds) == 1 else 'sets'} of each"
+    sets = f"{counted(len(grid.seeds), 'set')} of each"
     source = grid.base.get("data", {}).get("source")
     on = f" on {one_line(str(source))}" if source else ""
     return f"{rows} rows{on}{', with ' + one_line(varied) if varied else ''}; {sets}, scored by {table.architecture}."
@@ -208,7 +208,7 @@ def _cards(facts: GridFacts) -> Iterator[tuple[str, str, str]]:
             if known:
                 summary, row = max(known, key=lambda one: one[0].mean)
                 what = "best set" if _makes_sets(facts, row) else "best"
-                beside = f"{one_line(row.name)}; n = {summary.n}; of {rows_text(len(known))}"
+                beside = f"{one_line(row.name)}; n = {summary.n}; of {counted(len(known), 'row')}"
                 at = "" if len(table.columns) == 1 else f" at {table.column_title(values)}"
                 yield f"{what}{at}, {labels} labels", f"{formats.figure(TableCell(summary))} %", beside
                 break
