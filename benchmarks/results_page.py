@@ -126,9 +126,9 @@ NOTES = """\
 GRIDS = {
     "digits": "scikit-learn's digits, 8x8 pixels, by `grids/digits.yaml`: runs far shorter than published and untuned, "
     "to see that all works. It is no comparison of the methods.",
-    "cifar10lt-cpu": "CIFAR-10-LT by `grids/cifar10lt-cpu.yaml`: mostly variants of recipes for 2 cores. Two processes of one "
-    "thread each ran side by side, so times are of one core. `balanced softmax` and others are also measured with other "
-    "settings above and in [results_long_tail.md](results_long_tail.md).",
+    "cifar10lt-cpu": "CIFAR-10-LT by `grids/cifar10lt-cpu.yaml`: mostly variants of recipes for 2 cores. Two processes "
+    "of one thread each ran side by side, so times are of one core. Some methods are also measured with other settings "
+    "above and in [results_long_tail.md](results_long_tail.md).",
 }
 """What to know of a grid before its tables."""
 
@@ -142,10 +142,10 @@ TAUGHT_NOTES = """\
   images. Our own `rldd` is in the grid below: 57.0 ± 0.2 with the network asked, 38.6 ± 0.4 by stored labels, one an
   image, as its equation 10 says (n = 3 students of one set). Its network, GLMC for 60 epochs instead of 200, gets 62.0%
   of the test images, that of `tailor` 74.4%. With that of `tailor`, `rldd` gets 58.4 ± 0.7: so most of the distance to
-  `tailor` comes from the images and from how students learn. The distance to the published number is 5.7 points; 140
-  more epochs of GLMC, lossless images and the choice of an epoch by test accuracy are what differs and was not measured.
+  `tailor` comes from the images and from how students learn. The distance to the published number is 5.7 points;
+  140 more epochs of GLMC, lossless images and an epoch chosen by test accuracy are what differs and was not measured.
 - With one image a class, `rldd` (40.5 ± 0.8, asked) beats `tailor` (33.4 ± 0.9); by stored labels it is 29.2 against
-  31.7. Why is not settled: with the network of `tailor`, `rldd` gets no more than `tailor` ([own_method.md](own_method.md)).
+  31.7. Why is not settled: with the network of `tailor`, `rldd` is no better ([own_method.md](own_method.md)).
 - A ConvNet-3 of the same kind that learns from all 12,406 images for 20 epochs, against their tail, gets 64.6 ± 0.1
   ([results_long_tail.md](results_long_tail.md))."""
 
