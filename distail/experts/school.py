@@ -41,13 +41,12 @@ def train_experts(
         for need, lacking in missing_experts(bank, ground, whole, only=only)
         for expert, epochs in lacking.items()
     ]
-    own = train_all(bank, ground, tasks)
-    every = sum(
+    bank.reused_seconds += sum(
         shelf_of(bank, ground, need.spec).seconds(expert, need.epochs_of(expert))
         for need in whole
         for expert in _chosen(need, only)
     )
-    bank.reused_seconds += max(0.0, every - own)
+    train_all(bank, ground, tasks)
 
 
 def missing_epochs(

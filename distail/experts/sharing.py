@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -17,15 +16,13 @@ from distail.progress import Advance
 from distail.training.training_set import TrainingSet
 
 
-def train_all(bank: ExpertBank, ground: ExpertGround, tasks: Sequence[Task]) -> float:
-    """Trains what these tasks say, and gives the seconds that this process trained. Of peers, the first one calls it,
-    and the others `assist`.
+def train_all(bank: ExpertBank, ground: ExpertGround, tasks: Sequence[Task]) -> None:
+    """Trains what these tasks say. Of peers, the first one calls it, and the others `assist`.
 
     Raises:
         DistailError: a loss is no longer finite, or the disk refuses.
         Claimed: all that is left is being trained by others, and the bank does not wait.
     """
-    seconds = 0.0
     if tasks:
         data = ground.training_set()
         if ground.runtime.peers.size > 1 and ground.network(0, 0).mixes_images:
@@ -37,9 +34,7 @@ def train_all(bank: ExpertBank, ground: ExpertGround, tasks: Sequence[Task]) -> 
             training = _Training(bank, ground, data, advance)
             while tasks:
                 tasks = training.do_some(tasks)
-            seconds = training.seconds
     ground.runtime.peers.broadcast(None)  # those that assist may go
-    return seconds
 
 
 def assist(bank: ExpertBank, ground: ExpertGround) -> None:
@@ -88,19 +83,14 @@ class Task:
         return f"training {self.spec.kind} expert {self.expert}, epoch {min(epoch + 1, self.epochs)} of {self.epochs}"
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class _Training:
-    """Training experts while other processes may train some of the same.
-
-    Attributes:
-        seconds: that this process has trained.
-    """
+    """Training experts while other processes may train some of the same."""
 
     bank: ExpertBank
     ground: ExpertGround
     data: TrainingSet
     advance: Advance
-    seconds: float = 0.0
 
     def do_some(self, tasks: Sequence[Task]) -> list[Task]:
         """Does those that no other process is at, or else waits for the first; returns those that are left."""
@@ -139,8 +129,6 @@ class _Training:
         pupil = pupil_of(self.bank, self.ground, task.spec, task.expert, self.data)
         for epoch in range(max(task.shelf.num_epochs(task.expert), 0), task.epochs):
             claim.note(task.note(epoch))
-            begun = time.perf_counter()
             loss = pupil.train_epoch(task.shelf, epoch)
-            self.seconds += time.perf_counter() - begun
             task.missing -= 1
             self.advance(loss=loss, expert=task.expert)
