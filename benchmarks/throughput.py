@@ -1,10 +1,12 @@
 """Images a second of student training, by normalisation and precision: ConvNet-3, 32x32 RGB, batch 128, no DSA.
 
-    python benchmarks/throughput.py
+    python benchmarks/throughput.py throughput
 
-Each pair of precisions is timed alternately in one process, so that their ratio means something on a noisy machine.
+The argument names the result, so that machines of different kinds can stand side by side. Each pair of precisions
+is timed alternately in one process, so that their ratio means something on a noisy machine.
 """
 
+import argparse
 import statistics
 import time
 from pathlib import Path
@@ -36,6 +38,9 @@ def images_per_second(norm: str, precision: str, device: str) -> float:
 
 def main() -> None:
     """Times every norm in both precisions and writes the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", help="name of the result")
+    name = parser.parse_args().name
     device = resolve_runtime().device
     rows = []
     for norm in ("instance", "batch", "group", "none"):
@@ -52,7 +57,7 @@ def main() -> None:
         print(rows[-1])
     facts = environment(Runtime(device, "bf16"))
     write_json(
-        Path(__file__).parent / "results" / "throughput.json",
+        Path(__file__).parent / "results" / f"{name}.json",
         {
             "what": "median images per second of training, ConvNet-3, 32x32 RGB, batch 128, without augmentation",
             "rows": rows,

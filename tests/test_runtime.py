@@ -40,6 +40,23 @@ def test_auto_precision_follows_the_hardware(no_accelerator, monkeypatch, fast):
     assert resolve_runtime("cpu", "bf16") == Runtime("cpu", "bf16")
 
 
+@pytest.mark.parametrize(
+    ("model", "vectors", "matrices", "precision"),
+    [
+        ("AMD EPYC", True, False, "bf16"),
+        ("AMD EPYC", False, False, "fp32"),
+        ("Intel(R) Xeon(R) Processor", True, False, "fp32"),
+        ("Intel(R) Xeon(R) Processor", True, True, "bf16"),
+    ],
+)
+def test_bf16_is_for_processors_that_multiply_it_faster(monkeypatch, model, vectors, matrices, precision):
+    monkeypatch.setattr(runtime, "_cpu_model", lambda: model)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: vectors)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: matrices)
+    assert resolve_runtime("cpu").precision == precision
+
+
 def test_auto_is_resolved_on_this_machine():
     resolved = resolve_runtime()
     assert resolved.device in ("cpu", "cuda", "mps")
