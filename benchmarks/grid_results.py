@@ -3,16 +3,18 @@
     python benchmarks/grid_results.py bench/cifar10lt-cpu
 
 The result is benchmarks/results/grid-NAME.json: the grid's text, and every finished cell with the figures of each of
-its students, its cost, versions and hardware. The page is made from it without the data.
+its students, its cost, versions and hardware. The page is made from it without the data. Cells that stand in the result
+already and in the grid still are kept, so that several machines can add to one result without a folder in common.
 """
 
 import argparse
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from page_parts import RESULTS
 
-from distail.artifact import write_json
+from distail.artifact import read_json, write_json
 from distail.bench.result import described
 from distail.bench.running import open_grid
 
@@ -30,20 +32,27 @@ def main() -> None:
     data = opened.grid.base.get("data", {})
     # Where the data lay says nothing to a reader; what the folder was called does.
     base = {**opened.grid.base, "data": {**data, "source": Path(data["source"]).name}}
-    cells: list[dict[str, Any]] = []
+    file = RESULTS / f"grid-{asked.name or asked.grid.resolve().name}.json"
+    cells = _kept(file, opened.plan.keys)
     for key, result in known.items():
         facts = opened.store.content(key)["environment"]
-        cells.append({**result.to_json(), **{name: facts[name] for name in _ENVIRONMENT if name in facts}})
+        cells[key] = {**result.to_json(), **{name: facts[name] for name in _ENVIRONMENT if name in facts}}
     write_json(
-        RESULTS / f"grid-{asked.name or asked.grid.resolve().name}.json",
+        file,
         {
             "grid": opened.grid.model_copy(update={"base": base}).model_dump(mode="json", exclude_unset=True),
             "places": {
                 described(place): key for place, key in zip(opened.plan.expansion.places, opened.plan.keys, strict=True)
             },
-            "cells": cells,
+            "cells": list(cells.values()),
         },
     )
+
+
+def _kept(file: Path, keys: Collection[str]) -> dict[str, dict[str, Any]]:
+    """By key, cells that were committed before and whose keys the grid still has."""
+    before = read_json(file)["cells"] if file.exists() else []
+    return {cell["key"]: cell for cell in before if cell["key"] in keys}
 
 
 if __name__ == "__main__":
