@@ -114,8 +114,7 @@ def evaluate(
         networks=networks,
         progress=output.progress(),
     )
-    report(result, distilled, asked, out or evaluation_file(folder), output)
-    output.show(result.to_json())
+    report(result, distilled, asked, out or evaluation_file(folder), output, result.to_json())
 
 
 def _recipe(**values: Any) -> EvaluationRecipe:
@@ -138,18 +137,25 @@ def report(
     recipe: EvaluationRecipe,
     written: Path | None,
     output: Output,
+    facts: dict[str, Any],
+    *remarks: str,
 ) -> None:
-    """Saves the result as JSON and text, and prints it as text, also where a full disk refused it."""
+    """Saves the result as JSON and text, and prints it, also where a full disk refused it.
+
+    Args:
+        facts: what is printed as JSON, if that is asked for.
+        remarks: what is said below everything else, if not.
+    """
     from distail.report.evaluation import evaluation_notes, evaluation_tables, render_text
 
     tables, notes = evaluation_tables(result, distilled), evaluation_notes(result, distilled, recipe)
+    kept: list[str] = []
     try:
         if written:
             from distail.artifact import write_text
 
             result.save(written)
             write_text(written.with_suffix(".txt"), render_text([*tables, *notes]))
+            kept.append(f"Saved in {written}, and as text beside it.")
     finally:
-        output.tell(*tables, *notes)
-    if written:
-        output.tell(f"Saved in {written}, and as text beside it.")
+        output.show(facts, *tables, *notes, *kept, *remarks)

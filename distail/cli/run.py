@@ -72,12 +72,11 @@ def run(
         precision=loaded.precision,
         progress=output.progress(),
     )
-    report(result, distilled, evaluation, evaluation_file(folder), output)
-    facts = {**made, "evaluation": result.to_json()}
+    facts, remarks = {**made, "evaluation": result.to_json()}, []
     if named and named.published:
         facts["published"] = named.published.model_dump(mode="json")
-        output.tell(_published_line(named))
-    output.show(facts)
+        remarks.append(_published_line(named))
+    report(result, distilled, evaluation, evaluation_file(folder), output, facts, *remarks)
 
 
 def _published_line(named: BuiltIn) -> str:

@@ -1,6 +1,7 @@
 """Bad input of every kind: exit code 2, one paragraph that says what to do, and nothing written or changed."""
 
 import errno
+import json
 import os
 import pickle
 from pathlib import Path
@@ -469,16 +470,27 @@ def test_a_folder_that_may_not_be_written_to(refused, run, source, tmp_path, com
     refused(*outputs(run, source, "locked/out")[command], names=("locked",))
 
 
-@pytest.mark.parametrize("command", WRITERS)
-def test_a_full_disk(run, source, monkeypatch, command):
+@pytest.fixture
+def full_disk(monkeypatch):
     def full(path, *arguments):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     monkeypatch.setattr(Path, "replace", full)
     monkeypatch.setattr(Path, "rename", full)
+
+
+@pytest.mark.parametrize("command", WRITERS)
+def test_a_full_disk(run, source, full_disk, command):
     outcome = call(*outputs(run, source, "out")[command], "--quiet")
     assert outcome.code == 2
     assert_clear_refusal(type(outcome)(2, "", outcome.err), "No space left on device", "disk")
+
+
+def test_scores_are_printed_where_a_full_disk_refuses_them(run, full_disk):
+    outcome = call("evaluate", run, *QUICK, "--out", "out.json", "--json")
+    assert outcome.code == 2
+    assert "No space left on device" in outcome.err
+    assert json.loads(outcome.out)["students"]
 
 
 def test_an_evaluation_as_text(refused, run):
