@@ -15,7 +15,26 @@ SCORES = ("accuracy", "worst_class", "class_std")
 _BESIDE = ("versions", "hardware", "threads", "precision")
 
 
-def grid_tables(report: dict[str, Any]) -> str:
+GRIDS = {
+    "digits": "scikit-learn's digits, 8x8 pixels, by `grids/digits.yaml`: runs far shorter than published and untuned, "
+    "to see that all works. It is no comparison of the methods.",
+    "cifar10lt-cpu": "CIFAR-10-LT by `grids/cifar10lt-cpu.yaml`: mostly variants of recipes for 2 cores. Two processes "
+    "of one thread each ran side by side, so times are of one core. Some methods are also measured with other settings "
+    "above and in [results_long_tail.md](results_long_tail.md).",
+    "cifar10lt-networks-cpu": "Sets of CIFAR-10-LT (IF 100, IPC 10) that were made with ConvNet-3 and teach other "
+    "networks, by `grids/cifar10lt-networks-cpu.yaml`. Published for RLDD: VGG-11 64.6, ResNet-18 58.7, AlexNet 56.5.",
+    "cifar10lt-one-image-cpu": "Several sets of CIFAR-10-LT (IF 100) with one image a class, of one network a method, "
+    "by `grids/cifar10lt-one-image-cpu.yaml`.",
+}
+"""What to know of a grid before its tables."""
+
+
+def grid_section(name: str, report: dict[str, Any]) -> str:
+    """Markdown of a grid under its heading: what to know of it, and its tables."""
+    return f"## Grid {name}\n\n{GRIDS[name]}\n\n{_grid_tables(report)}"
+
+
+def _grid_tables(report: dict[str, Any]) -> str:
     """Markdown of what `grid_results.py` kept: how much has run, a table a score, and which cells are missing."""
     grid = parse_config(Grid, report["grid"], "the committed grid")
     known = {

@@ -5,7 +5,7 @@ python benchmarks/results_page.py
 
 from typing import Any
 
-from grid_part import grid_tables
+from grid_part import grid_section
 from page_parts import ROOT, percent, results, table
 
 from distail.artifact import write_text
@@ -123,15 +123,6 @@ NOTES = """\
   of the 15.8 points that lie between `random` and `lad`."""
 
 
-GRIDS = {
-    "digits": "scikit-learn's digits, 8x8 pixels, by `grids/digits.yaml`: runs far shorter than published and untuned, "
-    "to see that all works. It is no comparison of the methods.",
-    "cifar10lt-cpu": "CIFAR-10-LT by `grids/cifar10lt-cpu.yaml`: mostly variants of recipes for 2 cores. Two processes "
-    "of one thread each ran side by side, so times are of one core. Some methods are also measured with other settings "
-    "above and in [results_long_tail.md](results_long_tail.md).",
-}
-"""What to know of a grid before its tables."""
-
 TAUGHT = ("tailor-static", "tailor-teacher")
 """Rows of methods whose labels are those of a network trained on all images."""
 
@@ -164,7 +155,7 @@ def main() -> None:
         taught_notes=TAUGHT_NOTES,
         costs=_costs(rows),
         grids="\n\n".join(
-            f"## Grid {name.removeprefix('grid-')}\n\n{GRIDS[name.removeprefix('grid-')]}\n\n{grid_tables(report)}"
+            grid_section(name.removeprefix("grid-"), report)
             for name, report in found.items()
             if name.startswith("grid-")
         ),
