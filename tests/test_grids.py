@@ -13,7 +13,13 @@ from distail.methods._registry import build_method, method_names
 
 GRIDS = Path(__file__).parents[1] / "grids"
 SHORT = {"iterations": 1, "rounds": 1, "epochs": 1, "selection_epochs": 1, "real_batch": 4, "steps": 2, "views": 2}
-SHORT |= {"classifier_steps": 2, "max_start_epoch": 1, "initial_max_start_epoch": 1, "expert_epochs": 2}
+SHORT |= {
+    "pilot_steps": 2,
+    "classifier_steps": 2,
+    "max_start_epoch": 1,
+    "initial_max_start_epoch": 1,
+    "expert_epochs": 2,
+}
 """The least of everything that takes time."""
 
 

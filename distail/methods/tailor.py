@@ -8,7 +8,8 @@ nearest to the centres of k-means in its features, IPC of each class, and descen
 over random views x̃ of them: l runs over the inputs of its convolutions and of its batch normalisation, m_c and s_c are
 means and standard deviations of the channels d over the views of class c, M_c and S_c those over the real images of the
 class, and V the variance within classes, averaged over them. RLDD and EDC compare whole batches instead, by norms: what
-tells classes apart is averaged out there. The network labels the images, and stored views of them.
+tells classes apart is averaged out there. The network labels the images, and stored views of them. A pilot student of
+it is asked about all real images first, and all labels are shifted so that students favour no class among them.
 
 What was tried, and what each part gives, is in docs/own_method.md.
 """
@@ -31,6 +32,7 @@ from distail.synthetic.initial import random_start
 from distail.synthetic.recovery import Observer, Recovery, RecoverySettings, Target, recover, recovery_work
 from distail.synthetic.relabel import ready, relabelled, relabelling_work
 from distail.synthetic.statistics import Statistics, class_moments, statistics_work
+from distail.teachers.balancing import balanced_teacher, balancing_work
 from distail.teachers.spec import TeacherSpec
 from distail.teachers.teaching import teach
 from distail.teachers.work import teacher_architecture, teachers_work
@@ -69,6 +71,9 @@ class Tailor(RecoverySettings, Method):
     views: int | None = Field(default=None, ge=0)
     """Views of each image that are stored with a label each; 0 stores one label an image, null 100 views, or as many as
     take no more bytes than the images, or than 4 MiB."""
+    pilot_steps: int = Field(default=3000, ge=0)
+    """Steps of a student that shows which classes students will favour, against which all labels are shifted; whole
+    epochs, and no more than of other students. 0 leaves labels as the network gives them."""
     teacher: TeacherSpec = TeacherSpec(
         baseline="balanced_softmax",
         train={
@@ -106,8 +111,14 @@ class Tailor(RecoverySettings, Method):
             + (nearest_work(problem, architectures[0]) if self.start == "nearest" else Work())
             + statistics_work(problem, architectures, self.statistics_batch)
             + recovery_work(problem, self._with_whole_classes(problem), architectures)
+            + (balancing_work(problem, architectures[0], self._pilot(problem)) if self.pilot_steps else Work())
             + relabelling_work(problem, architectures, self.students, self.num_views(problem))
         )
+
+    def _pilot(self, problem: Problem) -> TrainRecipe:
+        steps_of_epoch = math.ceil(problem.num_classes * problem.images_per_class / self.students.batch_size)
+        epochs = min(self.students.epochs, math.ceil(self.pilot_steps / steps_of_epoch))
+        return self.students.model_copy(update={"epochs": epochs})
 
     def _with_whole_classes(self, problem: Problem) -> RecoverySettings:
         return self.model_copy(update={"batch_size": max(self.batch_size, problem.images_per_class)})
@@ -142,6 +153,8 @@ class Tailor(RecoverySettings, Method):
             betas=(0.9, 0.999),
         )
         images = recover(problem, recovery, lambda: self._start(problem, network))
+        if self.pilot_steps:
+            teacher = balanced_teacher(problem, images, teacher, self._pilot(problem))
         return relabelled(problem, images, teacher, self.students, self.num_views(problem))
 
     def _start(self, problem: Problem, network: Network) -> Float[Tensor, "n c h w"]:

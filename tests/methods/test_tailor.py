@@ -138,10 +138,29 @@ def test_work_is_what_it_computes():
     assert_work_is_what_it_computes(quick("tailor", views=3), problem, (CHEAP_TEACHER,))
     assert_work_is_what_it_computes(quick("tailor", views=0, batch_size=1), problem, (CHEAP_TEACHER,))
     assert_work_is_what_it_computes(quick("tailor", start="random", iterations=0), problem, (CHEAP_TEACHER,))
+    assert_work_is_what_it_computes(quick("tailor", pilot_steps=0), problem, (CHEAP_TEACHER,))
+
+
+def test_labels_are_shifted_against_what_a_pilot_favours():
+    problem = tiny_problem(**BN)
+    plain, shifted = (quick("tailor", pilot_steps=steps).distill(problem) for steps in (0, 4))
+    assert "logits_shifted_by" not in plain.teacher.provenance
+    shift = torch.tensor(shifted.teacher.provenance["logits_shifted_by"])
+    assert shift.abs().max() > 1e-3
+    assert torch.equal(plain.images, shifted.images)
+    torch.testing.assert_close(shifted.soft_labels - plain.soft_labels, shift.expand(6, 3), atol=1e-4, rtol=1e-3)
+    moved = shifted.views.logits.float() - plain.views.logits.float()
+    torch.testing.assert_close(moved.mean((0, 1)), shift, atol=1e-2, rtol=1e-2)
+
+
+@pytest.mark.parametrize(("ipc", "steps", "epochs"), [(1, 3000, 1000), (10, 3000, 300), (50, 3000, 60), (10, 15, 2)])
+def test_a_pilot_makes_as_many_steps_whatever_the_number_of_images(ipc, steps, epochs):
+    problem = tiny_problem((1,) * 10, images_per_class=ipc, **BN)
+    assert Tailor(pilot_steps=steps)._pilot(problem) == Tailor().students.model_copy(update={"epochs": epochs})
 
 
 def test_students_and_teacher_are_as_measured():
     method = Tailor()
     assert (method.iterations, method.image_lr, method.statistics_weight, method.views) == (300, 0.02, 10, None)
     assert (method.teacher.baseline, method.teacher.train["mixing"]) == ("balanced_softmax", "cutmix")
-    assert (method.students.batch_size, method.students.loss) == (10, "squared_error")
+    assert (method.students.batch_size, method.students.loss, method.pilot_steps) == (10, "squared_error", 3000)

@@ -1,0 +1,82 @@
+import pytest
+import torch
+
+from distail.data.preprocess import fit_preprocessing
+from distail.errors import DistailError
+from distail.learn.balance import balancing_shift, with_shifted_logits
+from distail.models import build_network
+from distail.models.saved import SavedNetwork, load_network, save_network
+from tests.methods.tiny import tiny_images
+
+LABELS = torch.tensor([0] * 50 + [1] * 9 + [2] * 3)
+
+
+def answers(seed: int = 0) -> torch.Tensor:
+    """Logits that are mostly right, of a network that favours the last class."""
+    noise = torch.randn(len(LABELS), 3, generator=torch.Generator().manual_seed(seed))
+    return 2 * torch.nn.functional.one_hot(LABELS, 3) + noise + torch.tensor([0.0, -1.0, 2.0])
+
+
+def shares(logits: torch.Tensor, labels: torch.Tensor = LABELS) -> torch.Tensor:
+    """Mean probability of each class, over images of which classes count alike."""
+    of_classes = [logits[labels == label].double().softmax(1).mean(0) for label in range(3)]
+    return torch.stack(of_classes).mean(0)
+
+
+def saved_network(architecture: str = "convnet2-w8") -> SavedNetwork:
+    images = tiny_images()
+    network = build_network(architecture, images.image_shape, 3, seed=0).eval()
+    preprocessing = fit_preprocessing(images, "normalize")
+    return SavedNetwork(network, architecture, images.image_shape, images.class_names, preprocessing, {"seed": 0})
+
+
+def test_every_class_comes_out_equally_often():
+    logits = answers()
+    assert (shares(logits) - 1 / 3).abs().max() > 0.1
+    shift = balancing_shift(logits, LABELS)
+    torch.testing.assert_close(shares(logits + shift), torch.full((3,), 1 / 3).double(), atol=1e-4, rtol=0)
+    assert shift.sum().abs() < 1e-9
+    assert shift.argmin() == 2
+
+
+def test_numbers_of_images_do_not_matter():
+    shift = balancing_shift(answers(), LABELS)
+    twice = torch.cat([torch.arange(len(LABELS)), torch.arange(50)])  # the first class's images again
+    torch.testing.assert_close(balancing_shift(answers()[twice], LABELS[twice]), shift)
+    order = torch.randperm(len(LABELS), generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(balancing_shift(answers()[order], LABELS[order]), shift)
+
+
+def test_a_constant_favour_is_taken_back():
+    favour = torch.tensor([0.5, -1.5, 1.0])
+    found = balancing_shift(answers() + favour, LABELS) - balancing_shift(answers(), LABELS)
+    torch.testing.assert_close(found, -favour.double(), atol=1e-3, rtol=0)
+
+
+def test_what_is_balanced_stays():
+    assert balancing_shift(torch.zeros(len(LABELS), 3), LABELS).abs().max() == 0
+
+
+def test_sharp_logits_and_classes_that_never_come_out_are_balanced_too():
+    logits = 40 * torch.nn.functional.one_hot(LABELS, 3).float()
+    logits[:, 1] -= 60
+    assert (shares(logits + balancing_shift(logits, LABELS)) - 1 / 3).abs().max() < 0.01
+
+
+def test_a_network_with_shifted_logits(tmp_path):
+    saved = saved_network()
+    before = {name: tensor.clone() for name, tensor in saved.network.state_dict().items()}
+    shift = torch.tensor([1.0, -0.5, -0.5]).double()
+    shifted = with_shifted_logits(saved, shift)
+    images = torch.rand(4, 3, 8, 8)
+    torch.testing.assert_close(shifted.network(images), saved.network(images) + shift.float())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in saved.network.state_dict().items())
+    save_network(tmp_path / "teacher.safetensors", shifted)
+    again = load_network(tmp_path / "teacher.safetensors")
+    assert again.provenance == {"seed": 0, "logits_shifted_by": [1.0, -0.5, -0.5]}
+    torch.testing.assert_close(again.network(images), shifted.network(images))
+
+
+def test_a_classifier_without_a_bias_is_refused():
+    with pytest.raises(DistailError, match="Balancing labels needs a network with a linear classifier"):
+        with_shifted_logits(saved_network("convnet2-w8-cosine"), torch.zeros(3))
