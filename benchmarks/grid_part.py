@@ -25,6 +25,8 @@ GRIDS = {
     "networks, by `grids/cifar10lt-networks-cpu.yaml`. Published for RLDD: VGG-11 64.6, ResNet-18 58.7, AlexNet 56.5.",
     "cifar10lt-one-image-cpu": "Several sets of CIFAR-10-LT (IF 100) with one image a class, of one network a method, "
     "by `grids/cifar10lt-one-image-cpu.yaml`.",
+    "tinyimagenet32lt-cpu": "Tiny-ImageNet-32-LT by `grids/tinyimagenet32lt-cpu.yaml`, 200 classes.",
+    "tinyimagenet32lt-100": "Its first 100 classes (`benchmarks/some_classes.py`) by the same grid.",
 }
 """What to know of a grid before its tables."""
 

@@ -163,8 +163,16 @@ def _has_fast_bf16(device: str) -> bool:
 def _has_fast_bf16_vectors() -> bool:
     """Whether vectors of bf16 multiply faster than those of fp32.
 
-    Intel's do not without its matrix unit, which many virtual machines hide: plain training of a ConvNet-3 took 1.3
+    Intel's do not without its matrix unit, which many virtual machines hide: training of a ConvNet-3 took 1.2 to 1.6
     times as long in bf16 (docs/speed.md).
     """
     supported = "AVX512" in torch.backends.cpu.get_cpu_capability() and torch.cpu._is_avx512_bf16_supported()
-    return supported and "Intel" not in _cpu_model()
+    return supported and not _is_by_intel()
+
+
+def _is_by_intel() -> bool:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123  a device file, not a path of ours
+            return any("GenuineIntel" in line for line in lines if line.startswith("vendor_id"))
+    except OSError:  # not Linux
+        return "Intel" in platform.processor()

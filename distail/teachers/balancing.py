@@ -6,9 +6,11 @@ No other images are needed.
 
 from __future__ import annotations
 
+import time
+
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from distail.learn.balance import balancing_shift, with_shifted_logits
 from distail.learn.kept import KeptNetworks
@@ -33,6 +35,9 @@ def balanced_teacher(
 ) -> SavedNetwork:
     """The teacher with its logits shifted so that a student of it does not favour any class among real images.
 
+    A pilot that is found instead of trained counts into the bank's `reused_seconds`. A teacher whose classifier has no
+    bias to shift, such as that of `convnet3-cosine`, stays as it is, which is said.
+
     Args:
         problem: its training images are looked at, with classes counting alike.
         images: the finished ones, class by class, on the device.
@@ -40,12 +45,15 @@ def balanced_teacher(
         pilot: how the student is trained.
 
     Raises:
-        DistailError: the pilot's training diverges, or the teacher's classifier is not linear.
+        DistailError: the pilot's training diverges.
     """
-    teacher.network.require_linear_classifier("Balancing labels")
+    if type(teacher.network.classifier) is not nn.Linear:
+        problem.progress.warn("The network that labels has no bias to shift, so labels stay as it gives them.")
+        return teacher
     labels = class_major_labels(problem.num_classes, problem.images_per_class).to(images.device)
     data = TeacherTrainingSet(images, labels, teacher, problem.preprocessing, problem.num_classes, problem.runtime)
     with problem.expert_bank() as bank:
+        begun = time.perf_counter()
         student = train_student(
             Classroom(data, problem.train.class_names, problem.preprocessing),
             problem.architecture,
@@ -56,6 +64,7 @@ def balanced_teacher(
             title="pilot student",
             kept=KeptNetworks(bank.path / FOLDER, bank.wait),
         )
+        bank.reused_seconds += max(0.0, student.seconds - (time.perf_counter() - begun))
     with at_rest(network := ready(problem, student.saved)):
         batches = torch.arange(len(problem.train)).split(_BATCH)
         logits = torch.cat([batch_logits(network, problem.real(batch)).float().cpu() for batch in batches])

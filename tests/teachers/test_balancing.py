@@ -1,12 +1,14 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
-from distail.errors import DistailError
 from distail.experts.bank import ExpertBank
 from distail.learn.balance import balancing_shift
 from distail.learn.kept import KeptNetworks
 from distail.learn.student import train_student
 from distail.models.saved import load_network
+from distail.progress import SilentProgress
 from distail.synthetic.initial import random_start
 from distail.synthetic.relabel import ready
 from distail.teachers import balancing
@@ -23,6 +25,16 @@ TEACHER = TeacherSpec(train={"epochs": 5, "batch_size": 8, "augmentation": "none
 @pytest.fixture
 def problem(tmp_path):
     return tiny_problem((20, 6, 2), images_per_class=2, experts=ExpertBank(tmp_path / "bank"))
+
+
+class Told(SilentProgress):
+    """Keeps what is warned of."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
 
 
 def made(problem, pilot=PILOT):
@@ -66,16 +78,20 @@ def test_a_student_of_the_shifted_teacher_is_balanced(problem, monkeypatch):
 
 def test_a_pilot_is_trained_once(problem, monkeypatch):
     _, first = made(problem)
+    before = problem.experts.reused_seconds
     keeps = []
     monkeypatch.setattr(KeptNetworks, "keep", lambda *arguments: keeps.append(arguments))
     _, second = made(problem)
     assert keeps == []
+    assert problem.experts.reused_seconds > before
     assert torch.equal(first.network.classifier.bias, second.network.classifier.bias)
 
 
-def test_a_teacher_with_a_cosine_classifier_is_refused_before_any_training(problem):
+def test_a_teacher_without_a_bias_stays_as_it_is(problem):
     teacher = teach(problem, TEACHER.model_copy(update={"architecture": "convnet2-w8-cosine"}))
     ready(problem, teacher)
-    with pytest.raises(DistailError, match="Balancing labels needs a network with a linear classifier"):
-        balanced_teacher(problem, random_start(problem, "real"), teacher, PILOT)
+    told = Told()
+    problem = replace(problem, progress=told)
+    assert balanced_teacher(problem, random_start(problem, "real"), teacher, PILOT) is teacher
+    assert told.warnings == ["The network that labels has no bias to shift, so labels stay as it gives them."]
     assert not (problem.experts.path / balancing.FOLDER).exists()
