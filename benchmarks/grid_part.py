@@ -20,7 +20,7 @@ GRIDS = {
     "to see that all works. It is no comparison of the methods.",
     "cifar10lt-cpu": "CIFAR-10-LT by `grids/cifar10lt-cpu.yaml`: mostly variants of recipes for 2 cores. Two processes "
     "of one thread each ran side by side, so times are of one core. Some methods are also measured with other settings "
-    "above and in [results_long_tail.md](results_long_tail.md). `tailor` there has no pilot student yet.",
+    "above and in [results_long_tail.md](results_long_tail.md).",
     "cifar10lt-networks-cpu": "Sets of CIFAR-10-LT (IF 100, IPC 10) that were made with ConvNet-3 and teach other "
     "networks, by `grids/cifar10lt-networks-cpu.yaml`. Published for RLDD: VGG-11 64.6, ResNet-18 58.7, AlexNet 56.5.",
     "cifar10lt-one-image-cpu": "Several sets of CIFAR-10-LT (IF 100) with one image a class, of one network a method, "

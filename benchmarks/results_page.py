@@ -128,8 +128,8 @@ TAUGHT = ("tailor-static", "tailor-teacher")
 
 TAUGHT_NOTES = """\
 - `tailor` was designed on validation images ([own_method.md](own_method.md)); this is the first set of it that was
-  scored on test images. The network took 24 minutes of one thread, the set 3, both beside other rows. These rows and
-  those of the grid cifar10lt-cpu are without the pilot student that `tailor` has now (`pilot_steps: 0`).
+  scored on test images. The network took 24 minutes of one thread, the set 3, both beside other rows. They are
+  without the pilot student that `tailor` has now, as rows `no pilot` of the grid cifar10lt-cpu.
 - Published for `rldd`, the best that is: 62.7 ± 0.1 with the network asked, best epoch by test accuracy, on lossless
   images. Our own `rldd` is in the grid below: 57.0 ± 0.2 with the network asked, 38.6 ± 0.4 by stored labels, one an
   image, as its equation 10 says (n = 3 students of one set). Its network, GLMC for 60 epochs instead of 200, gets 62.0%
