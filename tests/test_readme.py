@@ -126,7 +126,7 @@ def test_example_plain_pytorch(tmp_path, capsys):
 def test_the_loop_over_labelled_views(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     teacher = {"train": {"epochs": 1}}
-    settings = {"iterations": 1, "views": 3, "teacher": teacher}
+    settings = {"iterations": 1, "pilot_steps": 1, "views": 3, "teacher": teacher}
     distail.distill("digits", images_per_class=1, architecture="convnet3-w8", out="runs/tailor", **settings)
     about = DOCUMENTED.split("\n## Labelled views")[1].split("\n## ")[0]
     ((_, loop),) = BLOCK.findall(about)

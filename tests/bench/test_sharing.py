@@ -68,7 +68,7 @@ def test_what_another_finished_meanwhile_is_not_done_again(source, tmp_path, mad
     assert made == []
 
 
-TEACHER = {"settings": {"iterations": 2, "views": 1, "teacher": {"train": {"epochs": 2}}}}
+TEACHER = {"settings": {"iterations": 2, "pilot_steps": 1, "views": 1, "teacher": {"train": {"epochs": 2}}}}
 
 
 @pytest.mark.usefixtures("quick_polls")
