@@ -24,7 +24,7 @@ GRIDS = {
     "cifar10lt-networks-cpu": "Sets of CIFAR-10-LT (IF 100, IPC 10) that were made with ConvNet-3 and teach other "
     "networks, by `grids/cifar10lt-networks-cpu.yaml`. Published for RLDD: VGG-11 64.6, ResNet-18 58.7, AlexNet 56.5.",
     "cifar10lt-one-image-cpu": "Several sets of CIFAR-10-LT (IF 100) with one image a class, of one network a method, "
-    "by `grids/cifar10lt-one-image-cpu.yaml`.",
+    "by `grids/cifar10lt-one-image-cpu.yaml`. Times are of one thread beside other work, and say little.",
     "tinyimagenet32lt-cpu": "Tiny-ImageNet-32-LT by `grids/tinyimagenet32lt-cpu.yaml`, 200 classes.",
     "tinyimagenet32lt-100": "Its first 100 classes (`benchmarks/some_classes.py`) by the same grid.",
 }

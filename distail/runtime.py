@@ -144,12 +144,16 @@ def hardware_name(device: str) -> str:
 
 
 def _cpu_model() -> str:
+    return _cpu_fact("model name") or platform.machine()
+
+
+def _cpu_fact(name: str) -> str:
+    """What Linux says of the first core; an empty text where it says nothing, and on other systems."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123  a device file, not a path of ours
-            names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+            return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(name)), "")
     except OSError:
-        names = []
-    return names[0] if names else platform.machine()
+        return ""
 
 
 def _has_fast_bf16(device: str) -> bool:
@@ -171,8 +175,4 @@ def _has_fast_bf16_vectors() -> bool:
 
 
 def _is_by_intel() -> bool:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123  a device file, not a path of ours
-            return any("GenuineIntel" in line for line in lines if line.startswith("vendor_id"))
-    except OSError:  # not Linux
-        return "Intel" in platform.processor()
+    return "Intel" in (_cpu_fact("vendor_id") or platform.processor())

@@ -16,15 +16,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from distail.errors import DistailError
-from distail.models.logit_changes import shift_logits
+from distail.models.logit_changes import with_shifted_logits
 from distail.models.saved import SavedNetwork
 from distail.training.class_balance import log_prior
 
@@ -128,10 +127,8 @@ def fair_teacher(teacher: SavedNetwork, class_counts: Sequence[int], tau: float)
     Raises:
         DistailError: its classifier is not linear, or counts and classes disagree.
     """
-    network = deepcopy(teacher.network)
-    network.require_linear_classifier("ADSA")
-    shift_logits(network.classifier, -tau * _log_prior(network.classifier.out_features, class_counts))
-    return replace(teacher, network=network, provenance={**teacher.provenance, "adsa": {"tau": tau}})
+    shift = -tau * _log_prior(len(teacher.class_names), class_counts)
+    return with_shifted_logits(teacher, shift, who="ADSA", provenance={"adsa": {"tau": tau}})
 
 
 def _log_prior(num_classes: int, class_counts: Sequence[int]) -> Float[Tensor, " k"]:

@@ -7,16 +7,13 @@ constant added to the logits of all soft labels is learned as it is, by the bias
 
 from __future__ import annotations
 
-import copy
 import math
-from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from distail.errors import DistailError
-from distail.models.saved import SavedNetwork
 
 _ROUNDS = 500
 _CLOSE = 1e-3
@@ -58,16 +55,3 @@ def balancing_shift(logits: Float[Tensor, "n k"], labels: Int64[Tensor, " n"]) -
             break
         shift = shift - too_often
     return shift - shift.mean()
-
-
-def with_shifted_logits(saved: SavedNetwork, shift: Float[Tensor, " k"]) -> SavedNetwork:
-    """A copy of a network whose logits are all larger by a constant a class.
-
-    Raises:
-        DistailError: its classifier is not linear.
-    """
-    saved.network.require_linear_classifier("Balancing labels")
-    network = copy.deepcopy(saved.network)
-    with torch.no_grad():
-        network.classifier.bias.add_(shift.to(network.classifier.bias))
-    return replace(saved, network=network, provenance={**saved.provenance, "logits_shifted_by": shift.tolist()})

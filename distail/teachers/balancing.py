@@ -1,25 +1,24 @@
 """Teachers whose students take real images for every class equally often: found by a pilot student, from real images.
 
-The pilot learns from the finished images, and has never seen the long-tailed ones; these tell which classes it favours.
-No other images are needed.
+The pilot learns from the finished images; the long-tailed ones, which it has not seen but for those that the set began
+with, tell which classes it favours. No other images are needed.
 """
 
 from __future__ import annotations
 
 import time
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from distail.learn.balance import balancing_shift, with_shifted_logits
+from distail.learn.balance import balancing_shift
 from distail.learn.kept import KeptNetworks
 from distail.learn.labels import TeacherTrainingSet
 from distail.learn.student import Classroom, train_student
-from distail.models.saved import SavedNetwork, batch_logits
+from distail.models.logit_changes import with_shifted_logits
+from distail.models.saved import SavedNetwork
 from distail.problem import Load, Problem, Work
 from distail.seeding import derive_seed
-from distail.synthetic.layer_inputs import at_rest
 from distail.synthetic.relabel import ready
 from distail.synthetic.selection import class_major_labels
 from distail.training.recipe import TrainRecipe
@@ -65,10 +64,10 @@ def balanced_teacher(
             kept=KeptNetworks(bank.path / FOLDER, bank.wait),
         )
         bank.reused_seconds += max(0.0, student.seconds - (time.perf_counter() - begun))
-    with at_rest(network := ready(problem, student.saved)):
-        batches = torch.arange(len(problem.train)).split(_BATCH)
-        logits = torch.cat([batch_logits(network, problem.real(batch)).float().cpu() for batch in batches])
-    return with_shifted_logits(teacher, balancing_shift(logits, problem.train.labels))
+    ready(problem, student.saved)
+    logits = student.saved.predict_logits(problem.train.images, _BATCH)
+    shift = balancing_shift(logits, problem.train.labels)
+    return with_shifted_logits(teacher, shift, who="Balancing labels", provenance={"logits_shifted_by": shift.tolist()})
 
 
 def balancing_work(problem: Problem, teacher: str, pilot: TrainRecipe) -> Work:

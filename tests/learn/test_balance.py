@@ -1,12 +1,8 @@
 import pytest
 import torch
 
-from distail.data.preprocess import fit_preprocessing
 from distail.errors import DistailError
-from distail.learn.balance import balancing_shift, with_shifted_logits
-from distail.models import build_network
-from distail.models.saved import SavedNetwork, load_network, save_network
-from tests.methods.tiny import tiny_images
+from distail.learn.balance import balancing_shift
 
 LABELS = torch.tensor([0] * 50 + [1] * 9 + [2] * 3)
 
@@ -21,13 +17,6 @@ def shares(logits: torch.Tensor, labels: torch.Tensor = LABELS) -> torch.Tensor:
     """Mean probability of each class, over images of which classes count alike."""
     of_classes = [logits[labels == label].double().softmax(1).mean(0) for label in range(3)]
     return torch.stack(of_classes).mean(0)
-
-
-def saved_network(architecture: str = "convnet2-w8") -> SavedNetwork:
-    images = tiny_images()
-    network = build_network(architecture, images.image_shape, 3, seed=0).eval()
-    preprocessing = fit_preprocessing(images, "normalize")
-    return SavedNetwork(network, architecture, images.image_shape, images.class_names, preprocessing, {"seed": 0})
 
 
 def test_every_class_comes_out_equally_often():
@@ -71,22 +60,3 @@ def test_logits_that_are_not_finite_are_refused(broken):
     logits[3, 1] = broken
     with pytest.raises(DistailError, match=r"not finite.*--set pilot_steps=0"):
         balancing_shift(logits, LABELS)
-
-
-def test_a_network_with_shifted_logits(tmp_path):
-    saved = saved_network()
-    before = {name: tensor.clone() for name, tensor in saved.network.state_dict().items()}
-    shift = torch.tensor([1.0, -0.5, -0.5])
-    shifted = with_shifted_logits(saved, shift)
-    images = torch.rand(4, 3, 8, 8)
-    torch.testing.assert_close(shifted.network(images), saved.network(images) + shift)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in saved.network.state_dict().items())
-    save_network(tmp_path / "teacher.safetensors", shifted)
-    again = load_network(tmp_path / "teacher.safetensors")
-    assert again.provenance == {"seed": 0, "logits_shifted_by": [1.0, -0.5, -0.5]}
-    torch.testing.assert_close(again.network(images), shifted.network(images))
-
-
-def test_a_classifier_without_a_bias_is_refused():
-    with pytest.raises(DistailError, match="Balancing labels needs a network with a linear classifier"):
-        with_shifted_logits(saved_network("convnet2-w8-cosine"), torch.zeros(3))
