@@ -154,12 +154,15 @@ class Claims:
         return {name: one.holder for name, one in found.items() if one is not None and not one.is_stale(now)}
 
     def clear(self) -> None:
-        """Removes what processes left behind that are gone; claims of those at work stay."""
+        """Removes what processes left behind that are gone; claims of those at work stay.
+
+        What a process was removing when it was killed goes once that is long ago.
+        """
+        self._sweep()
         now = self._now()
         for path in self.folder.glob(f"*{_ENDING}"):
             if (written := read(path)) is not None and written.is_stale(now):
                 remove(path, written.token)
-        self._sweep()
 
     def _taken(self, name: str, note: str, progress: Progress) -> Claim:
         told, pause = False, _FIRST_POLL_S

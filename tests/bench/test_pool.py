@@ -124,7 +124,7 @@ def test_killed_again_and_again_it_ends_with_the_same_results(source, tmp_path, 
     found = grid.run()
     assert scores_of(found) == scores_of(unharmed.results()), f"killed at {moments}"
     assert images_of(grid) == images_of(unharmed), f"killed at {moments}"
-    assert held(grid) == []
+    assert Claims(grid.store.claims).all() == {}
     assert {result.status for result in found.values()} == {"done"}
 
 
@@ -152,7 +152,7 @@ def test_a_whole_group_of_processes_is_killed_and_another_finishes(source, tmp_p
     assert all(found[key] == result for key, result in before.items())
     assert scores_of(found) == scores_of(unharmed.results())
     assert images_of(grid) == images_of(unharmed)
-    assert held(grid) == []
+    assert Claims(grid.store.claims).all() == {}
 
 
 KILLED = """

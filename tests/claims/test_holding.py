@@ -356,6 +356,31 @@ def test_what_dead_processes_left_can_be_cleared_away(tmp_path):
     assert not (tmp_path / "nowhere").exists()
 
 
+def test_who_is_killed_while_it_removes_a_claim_hinders_others_for_a_while_only(tmp_path):
+    with started(HOLDING, tmp_path) as process:
+        process.kill()
+        process.wait()
+    [path] = tmp_path.glob("*.json")
+    touch, begun = Path.touch, []
+
+    def killed(place: Path, **options: bool) -> None:
+        touch(place, **options)
+        if not options.get("exist_ok", True):
+            begun.append(place)
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "touch", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Claims(tmp_path).clear()
+    Claims(tmp_path).clear()
+    assert path.exists()
+    assert Claims(tmp_path).all() == {}, "nobody is said to be at work meanwhile"
+    make_older(begun[0], STALE_AFTER_S + 20)
+    Claims(tmp_path).clear()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_who_finds_something_claimed_knows_where(tmp_path):
     with Claims(tmp_path).hold("work"), pytest.raises(Claimed) as refusal, Claims(tmp_path, wait=False).hold("work"):
         pass
