@@ -19,12 +19,14 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTED = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(bash|python|yaml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LEAST_MATCHING = "--set max_start_epoch=1 --set expert_span=1 --set steps=2 --set classifier_steps=2"
 INSTALLS = ("pip install . && distail demo", "pip install '.[dev]' && pytest")
 
 
 def shortened(text: str) -> str:
     text = re.sub(r"(--(?:full-|group-)?epochs) \d+", r"\1 2", text)
-    return re.sub(r"((?:full_)?epochs|iterations)(=|: )\d+", r"\1\g<2>2", text)
+    text = re.sub(r"((?:full_)?epochs|iterations)(=|: )\d+", r"\1\g<2>2", text)
+    return text.replace("num_label_experts=1", f"num_label_experts=1 {LEAST_MATCHING}")
 
 
 def test_the_two_commands_for_a_fresh_machine_are_there():

@@ -209,7 +209,7 @@ class Notebook:
 
 @pytest.mark.parametrize("every", [1, 2])
 def test_a_killed_run_resumes_to_the_same_bits(name: str, every: int):
-    method = cheap(name, iterations=5)
+    method = cheap(name, iterations=3)
     uninterrupted = Notebook()
     whole = method.distill(tiny_problem(checkpoint=uninterrupted))
     if not uninterrupted.calls:

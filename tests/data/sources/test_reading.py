@@ -1,11 +1,7 @@
 import os
-from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
-from distail.data.long_tail import make_long_tailed
 from distail.data.sources import load, load_test, read_source, read_test_source, source_splits
 from distail.errors import DistailError
 from distail.progress import SilentProgress
@@ -151,23 +147,3 @@ def test_progress_counts_every_image(flat):
     progress = Counting()
     read_source(flat, progress=progress)
     assert progress.counted == 5
-
-
-needs_data = pytest.mark.skipif("DISTAIL_DATA" not in os.environ, reason="DISTAIL_DATA names no folder")
-
-
-@needs_data
-def test_cifar10_and_its_published_long_tail():
-    folder = Path(os.environ["DISTAIL_DATA"]) / "cifar10"
-    train, test = load(folder), load(folder, "test")
-    assert train.image_shape == test.image_shape == (3, 32, 32)
-    assert train.class_counts == (5000,) * 10
-    assert test.class_counts == (1000,) * 10
-    names = "airplane automobile bird cat deer dog frog horse ship truck"
-    assert train.class_names == test.class_names == tuple(names.split())
-    tail = make_long_tailed(train, 100.0)
-    assert len(tail.images) == 12_406
-    assert tail.images.class_counts == (5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50)
-    positions = np.random.RandomState(42).choice(5000, 50, replace=False)  # the published rule
-    trucks = train.indices_of(9)[torch.from_numpy(positions)]
-    assert torch.equal(tail.indices[-50:], trucks)
