@@ -3,9 +3,9 @@
     DISTAIL_DATA=... python benchmarks/jpeg_cost.py
 
 CIFAR-10 is at hand as JPEG of quality 75 alone. Halved, its images have lost most of what JPEG added, and count as
-lossless; storing those as JPEG of the same quality then shows its cost, for training and test images alike. Images of
-16x16 have as many blocks of 8x8 a detail as those of 32x32 have, but more detail a block, so the cost at 32x32 may be
-smaller. The result is benchmarks/results/jpeg_cost.json.
+lossless; storing those as JPEG of the same quality then shows its cost, for training and test images alike. Halved
+images have more detail a pixel, of which JPEG takes more, so at 32x32 it probably costs less. The result is
+benchmarks/results/jpeg_cost.json.
 """
 
 import argparse

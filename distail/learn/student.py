@@ -74,7 +74,7 @@ class Classroom:
     def in_effect(self, recipe: TrainRecipe) -> TrainRecipe:
         """A recipe as it is carried out here: a learned step size and labelled views replace parts of it."""
         if self.learning_rate is not None:
-            recipe = recipe.model_copy(update={"learning_rate": self.learning_rate})
+            recipe = recipe.at_rate(self.learning_rate)
         return self.data.recipe_for(recipe) if isinstance(self.data, ViewTrainingSet) else recipe
 
 

@@ -40,6 +40,8 @@ from distail.training.recipe import TrainRecipe
 
 _VIEWS = 100
 """On CIFAR-10-LT as good as asking the network (docs/own_method.md)."""
+_RATE_WITHOUT_NORM = 0.15
+"""of the step size of other networks: AlexNet, which has no normalisation layers, hardly learns by that one."""
 _LEAST_ROOM = 4 * 2**20
 """Bytes that labels may take, however few images there are."""
 
@@ -101,7 +103,8 @@ class Tailor(RecoverySettings, Method):
         mixing="cutmix",
         average=0.99,
     )
-    """How students are trained on the set."""
+    """How students are trained on the set. Networks without normalisation layers take 0.15 of the step size, unless
+    `learning_rate_without_norm` says how large a step."""
 
     def work(self, problem: Problem) -> Work:
         """Training the network, choosing images, measuring statistics, the descent and the labels."""
@@ -112,13 +115,19 @@ class Tailor(RecoverySettings, Method):
             + statistics_work(problem, architectures, self.statistics_batch)
             + recovery_work(problem, self._with_whole_classes(problem), architectures)
             + (balancing_work(problem, architectures[0], self._pilot(problem)) if self.pilot_steps else Work())
-            + relabelling_work(problem, architectures, self.students, self.num_views(problem))
+            + relabelling_work(problem, architectures, self._students(), self.num_views(problem))
         )
+
+    def _students(self) -> TrainRecipe:
+        if self.students.learning_rate_without_norm is not None:
+            return self.students
+        rate = _RATE_WITHOUT_NORM * self.students.learning_rate
+        return self.students.model_copy(update={"learning_rate_without_norm": rate})
 
     def _pilot(self, problem: Problem) -> TrainRecipe:
         steps_of_epoch = math.ceil(problem.num_classes * problem.images_per_class / self.students.batch_size)
         epochs = min(self.students.epochs, math.ceil(self.pilot_steps / steps_of_epoch))
-        return self.students.model_copy(update={"epochs": epochs})
+        return self._students().model_copy(update={"epochs": epochs})
 
     def _with_whole_classes(self, problem: Problem) -> RecoverySettings:
         return self.model_copy(update={"batch_size": max(self.batch_size, problem.images_per_class)})
@@ -155,7 +164,7 @@ class Tailor(RecoverySettings, Method):
         images = recover(problem, recovery, lambda: self._start(problem, network))
         if self.pilot_steps:
             teacher = balanced_teacher(problem, images, teacher, self._pilot(problem))
-        return relabelled(problem, images, teacher, self.students, self.num_views(problem))
+        return relabelled(problem, images, teacher, self._students(), self.num_views(problem))
 
     def _start(self, problem: Problem, network: Network) -> Float[Tensor, "n c h w"]:
         return random_start(problem, "real") if self.start == "random" else nearest_real_images(problem, network)

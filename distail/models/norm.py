@@ -42,6 +42,11 @@ def make_norm(norm: Norm, channels: int, size: tuple[int, int]) -> nn.Module:
     return nn.Identity() if numbers_in_group == 1 else nn.GroupNorm(groups, channels)
 
 
+def is_normalised(network: nn.Module) -> bool:
+    """Whether a network has normalisation layers, told by the names of their types, as libraries have many."""
+    return any("norm" in type(module).__name__.lower() for module in network.modules())
+
+
 def make_pool(kind: Literal["average", "max"], size: tuple[int, int]) -> nn.Module:
     """A 2x2 pooling with stride 2 of maps of this size; nothing where a side is already shorter than 2.
 

@@ -16,6 +16,7 @@ from distail.data.augment_chain import DSAChain
 from distail.data.mixing import Mixed, cutmix, mixup
 from distail.errors import DistailError
 from distail.models.network import Network
+from distail.models.norm import is_normalised
 from distail.progress import Progress, SilentProgress
 from distail.runtime import Runtime, preferred_layout
 from distail.seeding import torch_generator
@@ -66,6 +67,7 @@ def train_network(
     Raises:
         DistailError: the loss is no longer finite, or the recipe asks for one that the targets cannot be compared by.
     """
+    recipe = _for_network(recipe, network)
     augment = DSAChain(recipe.augmentation, recipe.smallest_crop, data.preprocessing)
     lesson = _Lesson(data, recipe, augment, batch_loss(recipe, technique))
     layout = preferred_layout(network)
@@ -104,6 +106,12 @@ def train_network(
         parameter.requires_grad_(True)
     network.eval()
     return history
+
+
+def _for_network(recipe: TrainRecipe, network: Network) -> TrainRecipe:
+    """The recipe with the step size that this network takes."""
+    smaller = recipe.learning_rate_without_norm
+    return recipe if smaller is None or is_normalised(network) else recipe.at_rate(smaller)
 
 
 def _freeze_backbone(network: Network) -> list[nn.Parameter]:

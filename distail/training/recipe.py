@@ -26,6 +26,8 @@ class TrainRecipe(Config):
     """sgd with momentum, or adamw, which takes its own momenta and decays weights apart from the gradient."""
     learning_rate: float = Field(default=0.01, gt=0)
     """Largest step size."""
+    learning_rate_without_norm: float | None = Field(default=None, gt=0, exclude_if=lambda value: value is None)
+    """The step size for networks that have no normalisation layers, which large steps throw off; null: the same."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Momentum of SGD."""
     weight_decay: float = Field(default=5e-4, ge=0)
@@ -66,8 +68,17 @@ class TrainRecipe(Config):
         return self.model_copy(update={"loss": "cross_entropy", "hard_weight": 0.0})
 
     def changed_by(self, asked: TrainRecipe) -> TrainRecipe:
-        """This recipe, with the values that `asked` was given; its defaults change nothing."""
-        return self.model_copy(update={name: getattr(asked, name) for name in asked.model_fields_set})
+        """This recipe, with the values that `asked` was given; its defaults change nothing.
+
+        A step size that was given is that of all networks.
+        """
+        given = {name: getattr(asked, name) for name in asked.model_fields_set}
+        own = self.at_rate(asked.learning_rate) if "learning_rate" in given else self
+        return own.model_copy(update=given)
+
+    def at_rate(self, learning_rate: float) -> TrainRecipe:
+        """The same with one step size for all networks."""
+        return self.model_copy(update={"learning_rate": learning_rate, "learning_rate_without_norm": None})
 
     @property
     def given(self) -> dict[str, Any]:

@@ -156,7 +156,16 @@ def test_labels_are_shifted_against_what_a_pilot_favours():
 @pytest.mark.parametrize(("ipc", "steps", "epochs"), [(1, 3000, 1000), (10, 3000, 300), (50, 3000, 60), (10, 15, 2)])
 def test_a_pilot_makes_as_many_steps_whatever_the_number_of_images(ipc, steps, epochs):
     problem = tiny_problem((1,) * 10, images_per_class=ipc, **BN)
-    assert Tailor(pilot_steps=steps)._pilot(problem) == Tailor().students.model_copy(update={"epochs": epochs})
+    assert Tailor(pilot_steps=steps)._pilot(problem) == Tailor()._students().model_copy(update={"epochs": epochs})
+
+
+def test_students_without_normalisation_take_smaller_steps():
+    problem = tiny_problem(**BN)
+    stored = quick("tailor", pilot_steps=0).distill(problem).training
+    assert (stored.learning_rate, stored.learning_rate_without_norm) == (2e-3, pytest.approx(3e-4))
+    own = Tailor().students.model_copy(update={"learning_rate_without_norm": 0.5})
+    stored = quick("tailor", pilot_steps=0, students=own).distill(problem).training
+    assert (stored.learning_rate, stored.learning_rate_without_norm) == (2e-3, 0.5)
 
 
 def test_students_and_teacher_are_as_measured():
