@@ -1,5 +1,6 @@
 """The page in a real browser: it is quiet, fits a phone, has a night, and can be used by keyboard and ear."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -114,11 +115,19 @@ def test_the_keyboard_reaches_everything_that_can_be_used(show, scored_file):
     assert page.get_by_role("table", name="Predictions by confidence").first.is_visible()
 
 
+def becomes(page: Any, expression: str, expected: str) -> None:
+    """Waits for a value of a page, without a script in it, which its policy forbids."""
+    given_up = time.monotonic() + 30
+    while (found := page.evaluate(expression)) != expected and time.monotonic() < given_up:
+        page.wait_for_timeout(20)
+    assert found == expected
+
+
 def test_the_lines_to_load_the_set_can_be_copied(show, scored_file, scored):
     page = show(scored_file, permissions=["clipboard-read", "clipboard-write"])
     button = page.locator("button[data-copy=load-code]")
     button.click()
-    page.wait_for_function("document.querySelector('[data-copy=load-code]').textContent === 'Copied'")
+    becomes(page, "document.querySelector('[data-copy=load-code]').textContent", "Copied")
     assert page.get_by_role("status").text_content() == "Copied."
     copied = page.evaluate("navigator.clipboard.readText()")
     names: dict[str, Any] = {}
@@ -161,7 +170,7 @@ def test_on_a_phone_the_table_shows_that_it_scrolls_and_whose_scores_they_are(sh
     assert page.evaluate(left) == 0
     assert page.evaluate(f"{SCORES}.querySelector('thead th').getBoundingClientRect().left") > 0
     page.evaluate(f"{SCORES}.scrollLeft = 9999")
-    page.wait_for_function(f"{FADE} === '0px'")
+    becomes(page, FADE, "0px")
     page.emulate_media(media="print")
     assert page.evaluate(f"getComputedStyle({SCORES}).maskImage") == "none"
 
