@@ -8,7 +8,7 @@ every 25 epochs, and the largest stands beside the last in benchmarks/results/be
 
 import argparse
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from distail.models.saved import load_network
 from distail.progress import PlainProgress
 from distail.provenance import environment
 from distail.runtime import Runtime
-from distail.training.recipe import TrainRecipe
 from distail.training.validation import selection_on
 
 LOOK_EVERY = 25
@@ -41,8 +40,8 @@ def main() -> None:
     runtime = Runtime("cpu", asked.precision)
     teacher = load_network(asked.run / "teacher.safetensors")
     room = Classroom.of_distilled(distilled, "teacher", runtime, teacher)
-    recipe = room.training.changed_by(TrainRecipe())
-    looks = selection_on(test, distilled.preprocessing, recipe, runtime)
+    recipe = room.training
+    looks = replace(selection_on(test, distilled.preprocessing, recipe, runtime), every=LOOK_EVERY)
     curves: list[list[tuple[int, float]]] = []
     for seed in range(asked.seeds):
         student = train_student(
@@ -52,7 +51,7 @@ def main() -> None:
             seed,
             runtime,
             progress=PlainProgress(),
-            selection=type(looks)(looks.score, LOOK_EVERY),
+            selection=looks,
         )
         curves.append(student.history.validation)
     facts: dict[str, Any] = {

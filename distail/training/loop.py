@@ -67,7 +67,7 @@ def train_network(
     Raises:
         DistailError: the loss is no longer finite, or the recipe asks for one that the targets cannot be compared by.
     """
-    recipe = _for_network(recipe, network)
+    recipe = for_network(recipe, network)
     augment = DSAChain(recipe.augmentation, recipe.smallest_crop, data.preprocessing)
     lesson = _Lesson(data, recipe, augment, batch_loss(recipe, technique))
     layout = preferred_layout(network)
@@ -108,7 +108,7 @@ def train_network(
     return history
 
 
-def _for_network(recipe: TrainRecipe, network: Network) -> TrainRecipe:
+def for_network(recipe: TrainRecipe, network: Network) -> TrainRecipe:
     """The recipe with the step size that this network takes."""
     smaller = recipe.learning_rate_without_norm
     return recipe if smaller is None or is_normalised(network) else recipe.at_rate(smaller)

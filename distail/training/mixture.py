@@ -30,7 +30,7 @@ from distail.progress import Progress
 from distail.runtime import Runtime, preferred_layout
 from distail.seeding import isolated_seed, torch_generator
 from distail.training.gradients import in_parts, summed
-from distail.training.loop import new_optimizer, require_finite
+from distail.training.loop import for_network, new_optimizer, require_finite
 from distail.training.mixed_views import Lessons, MixedViews
 from distail.training.recipe import TrainRecipe
 from distail.training.schedule import decay_epoch, learning_rate
@@ -192,6 +192,7 @@ def train_by_mixture(
     model.to(runtime.device, memory_format=preferred_layout(model))  # type: ignore[call-overload]
     model.train()
     fused_before, model.network.fused = model.network.fused, True
+    recipe = for_network(recipe, model.network)
     state = TrainingState(model, new_optimizer(model, recipe))
     history, checkpoint = state.history, checkpoint or NoCheckpoint()
     name = training_name(title, lessons.data, recipe, seed, checkpoint)
