@@ -1,6 +1,9 @@
 """Tables of committed grids, as `distail bench table` prints them."""
 
-from collections.abc import Iterator
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from distail.bench.cell import expand, in_short
@@ -8,7 +11,7 @@ from distail.bench.formats import as_markdown
 from distail.bench.grid import Grid
 from distail.bench.jobs import Plan
 from distail.bench.result import CellResult, described
-from distail.bench.table import SCORE_TITLES, build_table
+from distail.bench.table import SCORE_TITLES, Table, build_table
 from distail.config import parse_config
 
 SCORES = ("accuracy", "worst_class", "class_std")
@@ -24,6 +27,8 @@ GRIDS = {
     "cifar10lt-networks-cpu": "Sets of CIFAR-10-LT (IF 100, IPC 10) that were made with ConvNet-3 and teach other "
     "networks for 300 epochs, by `grids/cifar10lt-networks-cpu.yaml`. Published for RLDD, 1,000 epochs: VGG-11 64.6, "
     "ResNet-18 58.7, AlexNet 56.5.",
+    "cifar10lt-rivals-cpu": "`tailor` and `rldd` on CIFAR-10-LT with students of 300 epochs instead of 1,000, by "
+    "`grids/cifar10lt-rivals-cpu.yaml`. Published numbers are of 1,000 epochs.",
     "cifar10lt-one-image-cpu": "Several sets of CIFAR-10-LT (IF 100) with one image a class, of one network a method, "
     "by `grids/cifar10lt-one-image-cpu.yaml`. Times are of one thread beside other work, and say little.",
     "tinyimagenet32lt-cpu": "Tiny-ImageNet-32-LT by `grids/tinyimagenet32lt-cpu.yaml`, 200 classes.",
@@ -37,29 +42,52 @@ def grid_section(name: str, report: dict[str, Any]) -> str:
     return f"## Grid {name}\n\n{GRIDS[name]}\n\n{_grid_tables(report)}"
 
 
+@dataclass(frozen=True)
+class CommittedGrid:
+    """A grid and what is known of its cells, as `grid_results.py` kept them."""
+
+    grid: Grid
+    plan: Plan
+    known: Mapping[str, CellResult]
+
+    @staticmethod
+    def of(report: dict[str, Any]) -> CommittedGrid:
+        """Read from a file of results."""
+        grid = parse_config(Grid, report["grid"], "the committed grid")
+        expansion = expand(grid)
+        keys = tuple(report["places"].get(described(place), described(place)) for place in expansion.places)
+        known = {
+            cell["key"]: CellResult.from_json({name: value for name, value in cell.items() if name not in _BESIDE})
+            for cell in report["cells"]
+        }
+        return CommittedGrid(grid, Plan(expansion, keys, ()), known)
+
+    @property
+    def networks(self) -> list[str]:
+        """Of students, in the grid's order."""
+        return list(dict.fromkeys(name for place in self.plan.expansion.places for name in place.cell.architectures))
+
+    def table(self, score: str, architecture: str) -> Table:
+        """Figures of one score for students of one network."""
+        return build_table(self.grid, self.plan, self.known, score=score, architecture=architecture)
+
+
 def _grid_tables(report: dict[str, Any]) -> str:
     """Markdown of what `grid_results.py` kept: how much has run, a table a score, and which cells are missing."""
-    grid = parse_config(Grid, report["grid"], "the committed grid")
-    known = {
-        cell["key"]: CellResult.from_json({name: value for name, value in cell.items() if name not in _BESIDE})
-        for cell in report["cells"]
-    }
-    expansion = expand(grid)
-    keys = tuple(report["places"].get(described(place), described(place)) for place in expansion.places)
-    plan = Plan(expansion, keys, ())
-    done = sum(known[key].status == "done" for key in set(keys) if key in known)
+    committed = CommittedGrid.of(report)
+    known, keys = committed.known, set(committed.plan.keys)
+    done = sum(known[key].status == "done" for key in keys if key in known)
     hardware = sorted({f"{cell['hardware']}, threads a process: {cell['threads']}" for cell in report["cells"]})
-    parts = [f"{done} of {len(set(keys))} cells are done ({'; '.join(hardware)})."]
-    networks = list(dict.fromkeys(name for place in expansion.places for name in place.cell.architectures))
+    parts = [f"{done} of {len(keys)} cells are done ({'; '.join(hardware)})."]
+    networks = committed.networks
     note = ""
     for network in networks:
         for score in SCORES:
-            table = build_table(grid, plan, known, score=score, architecture=network)
-            figures, note = as_markdown(table).strip().split("\n\n")
+            figures, note = as_markdown(committed.table(score, network)).strip().split("\n\n")
             title = SCORE_TITLES[score].capitalize()
             parts += [f"### {title}, {network}" if len(networks) > 1 else f"### {title}", figures]
     parts.append(note)
-    missing = list(_missing(plan, known))
+    missing = list(_missing(committed.plan, known))
     return "\n\n".join([*parts, "Not run: " + "; ".join(missing) + "." if missing else "Every cell has run."])
 
 

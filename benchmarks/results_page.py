@@ -7,6 +7,7 @@ from typing import Any
 
 from grid_part import grid_section
 from page_parts import ROOT, percent, results, table
+from rivals_part import rivals_section
 
 from distail.artifact import write_text
 from distail.progress import format_seconds
@@ -64,16 +65,7 @@ JPEG (quality 75) copy of CIFAR-10. *Published* is a number from a paper, on los
 
 {networks}
 
-## Sets labelled by a network that learned against the long tail
-
-{taught}
-
-Other students than above: of these sets they learn as the set says, 1,000 epochs of AdamW in batches of 10 with random
-boxes and CutMix, by stored labels of views (`static`) or by the network itself (`teacher`); so these rows are not
-comparable with those above as methods. Three students of one set each, last epoch. *Stored* is what students
-need, in bytes of tensors: images in 32-bit floats, labels with those of views, and the network where it is asked.
-
-{taught_notes}
+{rivals}
 
 ## Cost of making the sets
 
@@ -123,34 +115,9 @@ NOTES = """\
   of the 15.8 points that lie between `random` and `lad`."""
 
 
-TAUGHT = ("tailor-static", "tailor-teacher")
-"""Rows of methods whose labels are those of a network trained on all images."""
-
-TAUGHT_NOTES = """\
-- `tailor` was designed on validation images ([own_method.md](own_method.md)); this is the first set of it that was
-  scored on test images. The network took 24 minutes of one thread, the set 3, both beside other rows. They are
-  without the pilot student that `tailor` has now, as rows `no pilot` of the grid cifar10lt-cpu.
-- Published for `rldd`, the best that is: 62.7 ± 0.1 with the network asked, best epoch by test accuracy, on lossless
-  images. Our own `rldd` is in the grid below: 57.0 ± 0.2 with the network asked, 38.6 ± 0.4 by stored labels, one an
-  image, as its equation 10 says (n = 3 students of one set). Its network, GLMC for 60 epochs instead of 200, gets 62.0%
-  of the test images, that of `tailor` 74.4%. With that of `tailor`, `rldd` gets 58.4 ± 0.7: so most of the distance to
-  `tailor` comes from the images and from how students learn. The distance to the published number is 5.7 points.
-  What differs: 140 more epochs of GLMC and an epoch chosen by test accuracy, both not measured, and lossless images.
-- What JPEG costs was estimated at half the size, where images almost without it can be made of those with it: networks
-  that learn from 12,406 images of 16x16 pixels ({jpeg_epochs} epochs, balanced softmax, n = 3) get {lossless}, and
-  {jpeg} where training and test images are stored as JPEG of the same quality. Halved images have more detail a
-  pixel, of which JPEG takes more, so at 32x32 it probably costs less.
-- With one image a class, one set of `rldd` (40.5 ± 0.8, asked) beat one of `tailor` without its pilot (33.4 ± 0.9); by
-  stored labels it was 29.2 against 31.7. With the pilot, and three sets of each from networks trained anew, they are
-  level: see the grid cifar10lt-one-image-cpu. A network trained anew moves such numbers by points.
-- A ConvNet-3 of the same kind that learns from all 12,406 images for 20 epochs, against their tail, gets 64.6 ± 0.1
-  ([results_long_tail.md](results_long_tail.md))."""
-
-
 def main() -> None:
     """Reads the results and writes the page."""
     found = results()
-    jpeg = found["jpeg_cost"]
     rows = {name: found[name] for name in METHODS if name in found}
     text = TEXT.format(
         scores=_scores(rows),
@@ -158,12 +125,7 @@ def main() -> None:
         classes=_classes(rows),
         curve=_curve(found.get("lad_long_curve")),
         networks=_networks(found),
-        taught=_taught({name: found[name] for name in TAUGHT if name in found}),
-        taught_notes=TAUGHT_NOTES.format(
-            jpeg_epochs=jpeg["train"]["epochs"],
-            lossless=percent(jpeg["rows"]["lossless"]["accuracy"]),
-            jpeg=percent(jpeg["rows"]["JPEG 75"]["accuracy"]),
-        ),
+        rivals=rivals_section(found),
         costs=_costs(rows),
         grids="\n\n".join(
             grid_section(name.removeprefix("grid-"), report)
@@ -187,25 +149,6 @@ def _scores(rows: dict[str, Any]) -> str:
                 row["scores"]["accuracy"]["n"],
                 *(percent(row["scores"].get(key)) for key in ("accuracy", "class_std", "many", "medium", "ece")),
                 PUBLISHED.get(name, "–"),
-            )
-            for name, row in rows.items()
-        ],
-    )
-
-
-def _taught(rows: dict[str, Any]) -> str:
-    heads = ("set, labels", "images", "n", "accuracy", "class std", "many", "medium", "worst class", "ECE", "stored")
-    return table(
-        heads,
-        [
-            (
-                name.replace("-", ", "),
-                row["images"],
-                row["scores"]["accuracy"]["n"],
-                *(percent(row["scores"].get(key)) for key in ("accuracy", "class_std", "many", "medium")),
-                percent(min(row["per_class"], key=lambda score: score["mean"])),
-                percent(row["scores"]["ece"]),
-                f"{sum(row['stored_bytes'].values()) / 1e6:.2f} MB",
             )
             for name, row in rows.items()
         ],
