@@ -17,7 +17,7 @@ from distail.groups.finding import require_lessons_for
 from distail.groups.settings import GroupingSettings
 from distail.progress import Progress
 from distail.recipe import DataRecipe
-from distail.scoring import is_distilled, require_plain
+from distail.scoring import is_distilled, require_plain, require_size
 from distail.training_images import read_training_split, training_images, training_images_of
 
 BALANCED = "balanced"
@@ -146,11 +146,11 @@ def _distilled_data(text: str, train: ImageSet) -> GroupData:
     return GroupData(text, train, lessons)
 
 
-def open_test_images(recipe: GroupRecipe, train: ImageSet, progress: Progress) -> ImageSet:
+def test_images_of(recipe: GroupRecipe, train: ImageSet, progress: Progress) -> ImageSet:
     """The test images that features='test' asks for.
 
     Raises:
-        DistailError: the source has none and no others are named.
+        DistailError: the source has none and no others are named, or they are of another size.
     """
     if recipe.test is None and (train.origin == IN_MEMORY or "test" not in source_splits(train.origin)):
         raise DistailError(f"{train.origin} has no test split. Name test images with --test, or use other features.")
@@ -159,4 +159,6 @@ def open_test_images(recipe: GroupRecipe, train: ImageSet, progress: Progress) -
     contents = read_test_source(
         named, class_names=train.class_names, image_size=(height, width), strict=recipe.data.strict, progress=progress
     )
-    return contents.images
+    if recipe.data.image_size is None:
+        require_size(contents, (height, width))
+    return contents.readable(progress)

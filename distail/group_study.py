@@ -14,7 +14,7 @@ from distail.artifact import write_json
 from distail.data.image_set import ImageSet
 from distail.data.preprocess import fit_preprocessing
 from distail.errors import DistailError
-from distail.group_data import GroupRecipe, open_group_data, open_test_images
+from distail.group_data import GroupRecipe, open_group_data, test_images_of
 from distail.groups.finding import FoundGroups, find_grouping
 from distail.groups.grouping import Grouping
 from distail.groups.projection import project
@@ -114,7 +114,7 @@ def study_groups(
     runtime = resolve_runtime(recipe.device, recipe.precision)
     recipe = recipe.model_copy(update={"device": runtime.device, "precision": runtime.precision})
     data = open_group_data(recipe, source, progress)
-    tested = (test or open_test_images(recipe, data[0].train, progress)) if recipe.settings.features == "test" else None
+    tested = (test or test_images_of(recipe, data[0].train, progress)) if recipe.settings.features == "test" else None
     kept = KeptNetworks(Path(networks)) if networks else None
     found: dict[str, tuple[FoundGroups, ...]] = {}
     num_groups: int | None = None

@@ -51,7 +51,7 @@ def distill(
 ) -> DistilledSet:
     """Makes a distilled set by a recipe, in a run folder if `out` is given.
 
-    What is returned has been written and read back, so that what is scored later is what was saved.
+    Where `out` is given, the set is written and read back, so that what is scored later is what was saved.
 
     Args:
         recipe: all that decides the result.
@@ -240,8 +240,8 @@ def _start_in(folder: RunFolder, problem: Problem) -> Callable[[Tensor], None]:
 def _assemble(problem: Problem, synthetic: Synthetic, provenance: dict[str, Any]) -> DistilledSet:
     if not bool(torch.isfinite(synthetic.images).all()):
         raise DistailError(
-            "The synthetic images became NaN or infinite. Lower the method's learning rate, for example "
-            "--set image_lr=0.1."
+            "The synthetic images became NaN or infinite. Lower the method's step size, which `distail methods NAME` "
+            "lists among its settings, with --set."
         )
     return DistilledSet(
         images=synthetic.images.float(),

@@ -50,7 +50,7 @@ class TrainingSource:
         if self.source is None:
             return training_images_of(distilled, progress).images
         size = (distilled.image_shape[1], distilled.image_shape[2])
-        return training_images(load(self.source, image_size=size), imbalance=self.imbalance).images
+        return training_images(load(self.source, image_size=size, progress=progress), imbalance=self.imbalance).images
 
 
 def open_set(target: str | Path, like: str | Path | None = None) -> DistilledSet:
@@ -93,6 +93,7 @@ def open_classroom(
     image_size: int | None = None,
     labels: LabelProtocol = "static",
     teacher: str | Path | None = None,
+    progress: Progress | None = None,
 ) -> Classroom:
     """What a network can learn from `target`: a distilled set by a label protocol, or real images by their labels.
 
@@ -106,7 +107,8 @@ def open_classroom(
         return Classroom.of_distilled(load_distilled(target), labels, runtime, network)
     if labels == "teacher":
         raise DistailError(f"{target} holds real images, which bring their own labels. Leave out --labels teacher.")
-    images = training_images(load(target, image_size=image_size), imbalance=imbalance, holdout=holdout).images
+    source = load(target, image_size=image_size, progress=progress)
+    images = training_images(source, imbalance=imbalance, holdout=holdout).images
     return Classroom.of_images(images, fit_preprocessing(images, "normalize"), runtime)
 
 
@@ -261,7 +263,7 @@ def open_test_images(
         raise DistailError("The set was made from images in memory. Pass held-out images as test=... to score it.")
     if own is not None and str(test or own.source) == own.source:
         if own.holdout is not None:
-            return held_out_images(own, size, source_hash)
+            return held_out_images(own, size, source_hash, progress)
         contents = read_source(own.source, "test", image_size=size, strict=own.strict, progress=progress)
     elif test is not None:
         contents = read_test_source(test, class_names=like.class_names, image_size=size, progress=progress)
@@ -270,14 +272,12 @@ def open_test_images(
             "The set does not say where its data came from. Name held-out images with --test SOURCE; or, if these are "
             "the images of a run, exported, pass --like RUN, which also brings its preprocessing."
         )
-    for unreadable in contents.unreadable:
-        progress.warn(f"left out, unreadable: {unreadable.where} ({unreadable.reason})")
     if own is None or own.image_size is None:
-        _require_size(contents, size)
-    return contents.images
+        require_size(contents, size)
+    return contents.readable(progress)
 
 
-def _require_size(contents: SourceContents, size: tuple[int, int]) -> None:
+def require_size(contents: SourceContents, size: tuple[int, int]) -> None:
     """Refuses test images that would have to be resized where the training images were not."""
     others = sorted(found for found in contents.sizes if found != size)
     if others:

@@ -40,8 +40,9 @@ def load_training_images(data: DataRecipe, progress: Progress | None = None) -> 
     Raises:
         DistailError: the source cannot be read, or a class would be empty.
     """
-    contents = _read(data, progress or SilentProgress())
-    found = training_images(contents.images, imbalance=data.imbalance, holdout=data.holdout)
+    progress = progress or SilentProgress()
+    contents = _read(data, progress)
+    found = training_images(contents.readable(progress), imbalance=data.imbalance, holdout=data.holdout)
     return replace(found, unreadable=contents.unreadable)
 
 
@@ -51,20 +52,21 @@ def read_training_split(data: DataRecipe, progress: Progress) -> ImageSet:
     Raises:
         DistailError: the source cannot be read.
     """
-    return _read(data, progress).images
+    return _read(data, progress).readable(progress)
 
 
 def _read(data: DataRecipe, progress: Progress) -> SourceContents:
-    contents = read_source(data.source, "train", image_size=data.image_size, strict=data.strict, progress=progress)
-    for unreadable in contents.unreadable:
-        progress.warn(f"left out, unreadable: {unreadable.where} ({unreadable.reason})")
-    return contents
+    return read_source(data.source, "train", image_size=data.image_size, strict=data.strict, progress=progress)
 
 
 def training_images(
     source: ImageSet, *, imbalance: float | None = None, holdout: float | None = None
 ) -> TrainingImages:
-    """The part of a source that methods may see: without the held-out images, with the long tail asked for."""
+    """The part of a source that methods may see: without the held-out images, with the long tail asked for.
+
+    Raises:
+        DistailError: a class is empty, or so small that nothing of it can be held out, or would become empty.
+    """
     source.require_no_empty_class()
     kept = None
     if holdout is not None:
@@ -82,20 +84,26 @@ def training_images(
     return TrainingImages(images, kept, source.content_hash)
 
 
-def held_out_images(data: DataRecipe, image_size: tuple[int, int], source_hash: str | None = None) -> ImageSet:
+def held_out_images(
+    data: DataRecipe,
+    image_size: tuple[int, int],
+    source_hash: str | None = None,
+    progress: Progress | None = None,
+) -> ImageSet:
     """The test images of a source that were set aside when distilling.
 
     Args:
         data: the source, and the fraction set aside.
         image_size: (height, width).
         source_hash: content hash of the source when it was split, where known.
+        progress: hears which files are unreadable.
 
     Raises:
         DistailError: nothing was set aside, or the source has changed since.
     """
     if data.holdout is None:
         raise DistailError(f"No image of {data.source} was set aside. Distil with --holdout, or name a test source.")
-    source = load(data.source, image_size=image_size)
+    source = load(data.source, image_size=image_size, progress=progress)
     if source_hash not in (None, source.content_hash):
         raise DistailError(
             f"{data.source} has changed since the set was made from it, so images set aside now may be among those "

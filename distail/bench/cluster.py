@@ -24,7 +24,7 @@ _FOUND_BY_RAY = "auto"
 _ANSWER_S = 10.0
 _LOOK_S = 1.0
 _CRASHES = 3
-"""Workers that may be lost, for want of memory or with their machines, before the grid is given up."""
+"""How often one worker may be lost, for want of memory or with its machine, before the grid is given up."""
 
 
 def work_on_cluster(store: Store, jobs: Sequence[Job], workers: int | None, address: str) -> Iterator[None]:
@@ -45,7 +45,8 @@ def work_on_cluster(store: Store, jobs: Sequence[Job], workers: int | None, addr
     cores = max(1, int(resources.get("CPU", 1)) // count)
     task = ray.remote(num_cpus=cores, num_gpus=1 if gpus else 0, max_retries=0)(_work)
     arguments = (str(store.path.absolute()), tuple(jobs), cores)
-    pending, crashes = [task.remote(*arguments) for _ in range(count)], 0
+    pending = [task.remote(*arguments) for _ in range(count)]
+    lost_before = dict.fromkeys(pending, 0)
     try:
         while pending:
             ended, pending = ray.wait(pending, timeout=_LOOK_S)
@@ -53,13 +54,15 @@ def work_on_cluster(store: Store, jobs: Sequence[Job], workers: int | None, addr
                 try:
                     error = ray.get(one)
                 except ray.exceptions.RayError as lost:
-                    crashes += 1
+                    crashes = lost_before.pop(one) + 1
                     if crashes == _CRASHES:
                         raise DistailError(
-                            f"{crashes} workers were lost ({type(lost).__name__}), most likely for want of memory. "
-                            "Start again with fewer --workers; what is finished is kept."
+                            f"A worker was lost {crashes} times ({type(lost).__name__}), most likely for want of "
+                            "memory. Start again with fewer --workers; what is finished is kept."
                         ) from None
-                    pending.append(task.remote(*arguments))
+                    again = task.remote(*arguments)
+                    pending.append(again)
+                    lost_before[again] = crashes
                 else:
                     if error:
                         raise DistailError(error)

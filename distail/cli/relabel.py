@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from distail.cli.options import Output
+from distail.cli.options import Output, Whole
 
 
 def relabel(
@@ -14,7 +14,7 @@ def relabel(
     *,
     out: Path,
     teacher: Path | None = None,
-    views: int | None = None,
+    views: Annotated[int | None, Whole] = None,
     adsa: bool = False,
     train: str | None = None,
     imbalance: float | None = None,

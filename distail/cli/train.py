@@ -104,6 +104,7 @@ def train(
         image_size=image_size,
         labels=labels,
         teacher=teacher,
+        progress=output.progress(),
     )
     how = classroom.training.changed_by(asked)
     student = train_student(

@@ -35,7 +35,9 @@ class TwoStageFlags:
         Raises:
             DistailError: flags that say nothing without each other, or contradict each other.
         """
-        given = {field.name for field in fields(self) if getattr(self, field.name) not in (None, False)}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        # Not `in (None, False)`: 0 epochs, which equal False, are to be refused and not overlooked.
+        given = {name for name, value in values.items() if value is not None and value is not False}
         if not self.two_stage:
             if given:
                 raise DistailError(
@@ -59,7 +61,7 @@ class TwoStageFlags:
                 "--group-epochs are passes over the long-tailed images, from which nothing is learned here: the "
                 "grouping is named and both stages learn from the distilled set. Leave it out; --epochs holds for both."
             )
-        settings = {"epochs": self.group_epochs} if self.group_epochs else {}
+        settings = {"epochs": self.group_epochs} if "group_epochs" in given else {}
         found = {"num_groups": num_groups(self.groups)} if self.groups else {}
         stages: dict[str, Any] = {
             name: getattr(self, name) for name in ("grouping", "group_data", "class_data") if name in given

@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from jaxtyping import Float, Int64
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from distail.data.augment import DSA
 from distail.methods._method import Method
@@ -107,8 +107,7 @@ class DM(Method):
 
 def _chunks(network: Network, images: Float[Tensor, "n c h w"]) -> tuple[Float[Tensor, "m c h w"], ...]:
     """Bounds memory. Batch norm must see all classes at once, since its statistics are those of the batch."""
-    mixes_images = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
-    return images.split(len(images) if mixes_images else _CHUNK)
+    return images.split(len(images) if network.mixes_images else _CHUNK)
 
 
 def class_means(features: Float[Tensor, "n f"], labels: Int64[Tensor, " n"], num_classes: int) -> Float[Tensor, "k f"]:

@@ -98,7 +98,7 @@ class RLDD(RecoverySettings, Method):
         learning_rate=1e-3,
         weight_decay=0.01,
         schedule="late_steps",
-        augmentation="resized+flip",
+        augmentation="rand+resized+flip",
         smallest_crop=0.08,
         loss="squared_error",
         hard_weight=0.025,
@@ -106,7 +106,8 @@ class RLDD(RecoverySettings, Method):
         average=0.99,
     )
     """How students are trained on the set (CIFAR-10: AdamW, 1,000 epochs, squared error of logits, moving average 0.99;
-    CIFAR-100 and Tiny-ImageNet: SGD at 0.1 in batches of 100)."""
+    CIFAR-100 and Tiny-ImageNet: SGD at 0.1 in batches of 100, boxes from half of the area). RandAugment and the boxes
+    are those of EDC's code, which students of RLDD go through."""
 
     @field_validator("teacher", mode="before")
     @classmethod

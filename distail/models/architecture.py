@@ -18,6 +18,7 @@ NORM is instance (what no suffix means), batch, group or none.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import re
 from collections.abc import Callable
 from functools import partial
@@ -107,8 +108,14 @@ def check_architecture(architecture: str) -> None:
 
 
 def architecture_source(architecture: str) -> str | None:
-    """SHA-256 of the source file of a network of one's own, of which its name says nothing; None for built-in ones."""
-    return source_hash(architecture.removesuffix(COSINE_SUFFIX))
+    """SHA-256 of the source of a network of one's own, of which its name says nothing; None for built-in ones.
+
+    Of an ensemble, that of the sources of its members.
+    """
+    sources = [source_hash(name.removesuffix(COSINE_SUFFIX)) for name in architecture.split(SEPARATOR)]
+    if len(sources) == 1 or not any(sources):
+        return sources[0]
+    return hashlib.sha256(SEPARATOR.join(source or "" for source in sources).encode()).hexdigest()
 
 
 def with_batch_norm(architecture: str) -> str:

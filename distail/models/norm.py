@@ -6,6 +6,7 @@ sizes of the field (32 pixels for ConvNet-3, 64 for ConvNet-4, and so on) no rul
 
 from __future__ import annotations
 
+import re
 from typing import Literal, get_args
 
 from torch import nn
@@ -44,7 +45,8 @@ def make_norm(norm: Norm, channels: int, size: tuple[int, int]) -> nn.Module:
 
 def is_normalised(network: nn.Module) -> bool:
     """Whether a network has normalisation layers, told by the names of their types, as libraries have many."""
-    return any("norm" in type(module).__name__.lower() for module in network.modules())
+    # "normfree" is a family of networks without such layers.
+    return any(re.search("norm(?!free)", type(module).__name__.lower()) for module in network.modules())
 
 
 def make_pool(kind: Literal["average", "max"], size: tuple[int, int]) -> nn.Module:

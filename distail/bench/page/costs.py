@@ -39,7 +39,7 @@ def own_students(result: CellResult, architecture: str) -> list[float]:
     return [
         student.train_seconds
         for student in result.students
-        if student.architecture == architecture and student.subject in ("distilled", result.method)
+        if student.architecture == architecture and student.subject == result.subject
     ]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from distail.data.image_set import ImageSet
+from distail.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,12 @@ class SourceContents:
     split: str
     unreadable: tuple[UnreadableImage, ...]
     sizes: dict[tuple[int, int], int]
+
+    def readable(self, progress: Progress) -> ImageSet:
+        """The images, having warned of each that was left out."""
+        for left_out in self.unreadable:
+            progress.warn(f"left out, unreadable: {left_out.where} ({left_out.reason})")
+        return self.images
 
 
 @dataclass(frozen=True, eq=False)

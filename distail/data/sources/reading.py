@@ -78,9 +78,16 @@ def read_test_source(
     return _read(opened, found, tuple(class_names), image_size, strict, progress or SilentProgress())
 
 
-def load(source: str | Path, split: str = "train", image_size: int | tuple[int, int] | None = None) -> ImageSet:
-    """The images of one split; see `read_source` for the arguments and errors."""
-    return read_source(source, split, image_size=image_size).images
+def load(
+    source: str | Path,
+    split: str = "train",
+    image_size: int | tuple[int, int] | None = None,
+    *,
+    progress: Progress | None = None,
+) -> ImageSet:
+    """The readable images of one split; see `read_source` for the arguments and errors."""
+    progress = progress or SilentProgress()
+    return read_source(source, split, image_size=image_size, progress=progress).readable(progress)
 
 
 def load_test(

@@ -6,6 +6,15 @@ import shlex
 
 from distail.data.image_set import IN_MEMORY
 from distail.report.page.run_facts import RunFacts
+from distail.training.recipe import TrainRecipe
+
+_LOSSES = {
+    "squared_error": "torch.nn.functional.mse_loss(network(images), logits)",
+    "cross_entropy": "torch.nn.functional.cross_entropy(network(images), logits.softmax(dim=1))",
+    "divergence": "torch.nn.functional.kl_div((network(images) / {temperature:g}).log_softmax(dim=1), "
+    "(logits / {temperature:g}).softmax(dim=1), reduction='batchmean')",
+}
+"""Losses of a recipe in lines of Python."""
 
 
 class Commands:
@@ -68,15 +77,21 @@ class Commands:
 
     @property
     def views(self) -> str:
-        """Lines of Python that train a network on labelled views, after `load`."""
+        """Lines of Python that train a network on labelled views, after `load`, as the set's students learn."""
         architecture = self._facts.recipe.architecture if self._facts.recipe else "convnet3"
+        distilled = self._facts.distilled
+        training = (distilled.training if distilled else None) or TrainRecipe()
+        kind = "AdamW" if training.optimizer == "adamw" else "SGD"
+        momentum = f", momentum={training.momentum:g}" if kind == "SGD" else ""
+        decay = f", weight_decay={training.weight_decay:g}"
         return (
             f"network = distail.build_network({architecture!r}, small.image_shape, small.num_classes, seed=0)\n"
-            "optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)\n"
-            "for epoch in range(1000):\n"
-            "    views = torch.utils.data.DataLoader(small.as_views(epoch), batch_size=10, shuffle=True)\n"
+            f"optimizer = torch.optim.{kind}(network.parameters(), lr={training.learning_rate:g}{momentum}{decay})\n"
+            f"for epoch in range({training.num_epochs}):\n"
+            f"    views = torch.utils.data.DataLoader(small.as_views(epoch), batch_size={training.batch_size}, "
+            "shuffle=True)\n"
             "    for images, logits in views:\n"
             "        optimizer.zero_grad()\n"
-            "        torch.nn.functional.mse_loss(network(images), logits).backward()\n"
+            f"        {_LOSSES[training.loss].format(temperature=training.temperature)}.backward()\n"
             "        optimizer.step()"
         )
