@@ -237,6 +237,21 @@ def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return apart
 
 
+def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin like this, by the rest of their names."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def identity_hash(identity: Mapping[str, Any], digits: int = 16) -> str:
+    """Names what is kept by all that decides it, whatever the order in which that is given.
+
+    Args:
+        identity: JSON values.
+        digits: hexadecimal ones of the name, at most 64; files on disk are found by it, so each kind keeps its length.
+    """
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:digits]
+
+
 def tensors_digest(tensors: Mapping[str, Tensor], text: str) -> str:
     """SHA-256 over tensors on the CPU, with their names, types and shapes, and a text."""
     digest = hashlib.sha256(text.encode())

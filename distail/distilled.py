@@ -12,7 +12,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
-from distail.artifact import TensorFile, read_tensors, write_tensors
+from distail.artifact import TensorFile, read_tensors, with_prefix, write_tensors
 from distail.config import parse_config
 from distail.data.labelled_views import LabelledViews
 from distail.data.preprocess import Preprocessing
@@ -262,21 +262,17 @@ def load_distilled(path: str | Path) -> DistilledSet:
             images=tensors["images"],
             labels=tensors["labels"],
             class_names=tuple(header["class_names"]),
-            preprocessing=Preprocessing.from_parts(header["preprocessing"], _under(_PREPROCESSING, tensors)),
+            preprocessing=Preprocessing.from_parts(header["preprocessing"], with_prefix(tensors, _PREPROCESSING)),
             soft_labels=tensors.get("soft_labels"),
             learning_rate=header["learning_rate"],
             provenance=header["provenance"],
             training_fingerprints=tensors.get("training_fingerprints"),
             mosaic=_mosaic(header.get("mosaic", 1), file),
             training=_training(header.get("training"), file),
-            views=LabelledViews.from_tensors(_under(_VIEWS, tensors)),
+            views=LabelledViews.from_tensors(with_prefix(tensors, _VIEWS)),
         )
     except KeyError as error:
         raise DistailError(f"{file} lacks {error}; it is not a whole distilled set. Make it again.") from None
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _mosaic(found: object, file: Path) -> int:

@@ -17,7 +17,17 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from distail.artifact import TensorFile, atomic_path, read_json, read_tensors, write_json, write_tensors, write_text
+from distail.artifact import (
+    TensorFile,
+    atomic_path,
+    identity_hash,
+    read_json,
+    read_tensors,
+    with_prefix,
+    write_json,
+    write_tensors,
+    write_text,
+)
 from distail.errors import DistailError
 
 KIND = "distilled set"
@@ -391,3 +401,23 @@ def test_tensors_that_do_not_fit_on_the_disk_are_an_error_of_the_system(tmp_path
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert refusal.value.errno == errno.EFBIG
     assert list(tmp_path.iterdir()) == []
+
+
+def test_tensors_are_found_by_how_their_names_begin():
+    tensors = {"a.weight": torch.zeros(1), "a.bias": torch.ones(2), "ab": torch.ones(3), "b.a.weight": torch.ones(4)}
+    found = with_prefix(tensors, "a.")
+    assert list(found) == ["weight", "bias"]
+    assert found["bias"] is tensors["a.bias"]
+    assert with_prefix(tensors, "c.") == {}
+
+
+# Names of what is kept
+
+
+def test_networks_experts_and_cells_are_found_by_the_names_that_they_were_kept_under():
+    """Files on disk bear such names; another hash would train everything anew."""
+    identity = {"spec": {"b": 1.5, "a": None}, "classes": ["é", "x"], "seed": 0}
+    assert identity_hash(identity) == "01d5610eb3593fdf"
+    assert identity_hash(identity, 20) == "01d5610eb3593fdf8049"
+    assert identity_hash(dict(reversed(identity.items()))) == identity_hash(identity)
+    assert identity_hash({**identity, "seed": 1}) != identity_hash(identity)

@@ -11,10 +11,10 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from distail.artifact import tensors_digest
+from distail.artifact import identity_hash, tensors_digest
 from distail.baselines._baseline import Baseline
 from distail.baselines._task import Fitted, Task, with_validation
-from distail.learn.kept import KeptNetworks, hashed, training_identity
+from distail.learn.kept import KeptNetworks, training_identity
 from distail.models.saved import SavedNetwork
 from distail.plugins import source_hash
 from distail.training.state import History
@@ -73,7 +73,7 @@ def fit_key(name: str, baseline: Baseline, task: Task) -> str:
         "baseline_sha256": source_hash(name),
         "settings": baseline.model_dump(mode="json"),
     }
-    return hashed({**identity, **training_identity(task.architecture, task.recipe, task.seed, task.runtime)})
+    return identity_hash({**identity, **training_identity(task.architecture, task.recipe, task.seed, task.runtime)})
 
 
 def _as_fitted(found: tuple[SavedNetwork, History, float], kept: KeptNetworks, key: str, task: Task) -> Fitted:

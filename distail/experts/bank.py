@@ -13,11 +13,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from distail.artifact import TensorFile, read_header, read_json, read_tensors, write_json, write_tensors
+from distail.artifact import TensorFile, identity_hash, read_header, read_json, read_tensors, write_json, write_tensors
 from distail.claims import FOLDER as CLAIMS
 from distail.claims import Claims
 from distail.errors import DistailError
-from distail.experts.ground import ExpertGround, identity_key
+from distail.experts.ground import ExpertGround
 from distail.experts.spec import ExpertSpec
 
 SHARD_SNAPSHOTS = 10
@@ -219,7 +219,7 @@ class ExpertBank:
         Raises:
             DistailError: the folder cannot be made, or something else is in its place.
         """
-        path = self.path / identity_key(identity)
+        path = self.path / identity_hash(identity)
         about = path / _ABOUT
         if not about.exists():
             try:
@@ -234,7 +234,7 @@ class ExpertBank:
 
     def find(self, identity: dict[str, Any]) -> Shelf | None:
         """The experts with this identity, or None where there are none; writes nothing."""
-        path = self.path / identity_key(identity)
+        path = self.path / identity_hash(identity)
         return _opened(path / _ABOUT) if (path / _ABOUT).exists() else None
 
     def shelves(self) -> Iterator[Shelf]:
@@ -256,7 +256,7 @@ def shelf_of(bank: ExpertBank, ground: ExpertGround, spec: ExpertSpec) -> Shelf:
 def _opened(about: Path) -> Shelf:
     written = read_json(about)
     identity = written.get("identity") if isinstance(written, dict) else None
-    if not isinstance(identity, dict) or identity_key(identity) != about.parent.name:
+    if not isinstance(identity, dict) or identity_hash(identity) != about.parent.name:
         raise DistailError(
             f"{about} has been altered: it does not match its folder's name. Remove the folder {about.parent}; its "
             "experts will be trained again."

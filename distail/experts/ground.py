@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -73,8 +71,3 @@ class ExpertGround:
         images = self.preprocessing.apply(self.train.images.to(self.runtime.device))
         labels = Targets(self.train.labels.to(self.runtime.device))
         return TensorTrainingSet(images, labels, self.train.num_classes)
-
-
-def identity_key(identity: dict[str, Any]) -> str:
-    """Sixteen hexadecimal digits that name one kind of experts on one data set."""
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]

@@ -24,14 +24,14 @@ import torch
 from jaxtyping import Float, Int64, Num
 from torch import Tensor, nn
 
-from distail.artifact import TensorFile, read_tensors, write_tensors
+from distail.artifact import TensorFile, read_tensors, with_prefix, write_tensors
 from distail.data.preprocess import Preprocessing
 from distail.errors import DistailError
 from distail.groups.grouping import Grouping, grouping_from
 from distail.models.architecture import build_network
 from distail.models.embedding import wide
 from distail.models.network import Network
-from distail.models.saved import fill_network, raw_image_logits, with_prefix
+from distail.models.saved import fill_network, raw_image_logits
 
 KIND = "two-stage network"
 _PREPROCESSING = "preprocessing."

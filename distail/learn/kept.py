@@ -7,8 +7,6 @@ baselines, whose name and settings say it all, have one of their own (`baselines
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +15,7 @@ from typing import Any
 
 import torch
 
+from distail.artifact import identity_hash
 from distail.checkpoint import FileCheckpoint
 from distail.claims import FOLDER as CLAIMS
 from distail.claims import Claims
@@ -129,7 +128,7 @@ def training_key(data: TrainingSet, architecture: str, recipe: TrainRecipe, seed
     digest = data.digest()
     if digest is None:
         return None
-    return hashed({"data": digest, **training_identity(architecture, recipe, seed, runtime)})
+    return identity_hash({"data": digest, **training_identity(architecture, recipe, seed, runtime)})
 
 
 def training_identity(architecture: str, recipe: TrainRecipe, seed: int, runtime: Runtime) -> dict[str, Any]:
@@ -144,8 +143,3 @@ def training_identity(architecture: str, recipe: TrainRecipe, seed: int, runtime
         "precision": runtime.precision,
         "torch": torch.__version__,
     }
-
-
-def hashed(identity: dict[str, Any]) -> str:
-    """Sixteen hexadecimal digits that name a network by all that decides it."""
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]

@@ -28,6 +28,7 @@ from jaxtyping import Float, Int64
 from pydantic import Field
 from torch import Tensor
 
+from distail.artifact import with_prefix
 from distail.data.augment import DSA
 from distail.experts.spec import DSA_ALL
 from distail.methods._method import Method
@@ -265,9 +266,7 @@ class _Queue:
         members = []
         for position, (right, seen) in enumerate(values["answers"]):
             member = _Member.new(method, problem, 0)
-            prefix = f"{position}."
-            own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-            member.learner.restore(own)
+            member.learner.restore(with_prefix(tensors, f"{position}."))
             members.append(_Member(member.learner, right, seen))
         return _Queue(tuple(members), int(values["num_made"]))
 

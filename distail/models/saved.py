@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Num
 from torch import Tensor, nn
 
-from distail.artifact import TensorFile, read_tensors, write_tensors
+from distail.artifact import TensorFile, read_tensors, with_prefix, write_tensors
 from distail.data.preprocess import Preprocessing
 from distail.errors import DistailError
 from distail.models.architecture import build_network
@@ -219,8 +219,3 @@ def fill_network(network: Network, state: dict[str, Tensor], origin: str) -> Non
     # Assigned, not copied into what is there, so that the weights keep the precision in which they were saved. Tensors
     # from a file lie at odd addresses, where depthwise convolutions and 1x1 maps round otherwise; their copies do not.
     network.load_state_dict({name: tensor.clone() for name, tensor in state.items()}, assign=True)
-
-
-def with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names begin like this, by the rest of their names."""
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -8,13 +8,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from distail.artifact import with_prefix
 from distail.errors import DistailError
 from distail.models.network import Network
 from distail.runtime import Runtime, preferred_layout
 from distail.training.gradients import BatchPass, batch_pass
 from distail.training.targets import Targets
 
-_VELOCITY = "velocity."
+_NETWORK, _VELOCITY = "network.", "velocity."
 
 
 class Learner:
@@ -59,11 +60,10 @@ class Learner:
     def tensors(self) -> dict[str, Tensor]:
         """Everything that the next step depends on, by name; not copied."""
         velocities = {f"{_VELOCITY}{number}": tensor for number, tensor in enumerate(self._velocity)}
-        return {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()} | velocities
+        return {f"{_NETWORK}{name}": tensor for name, tensor in self.network.state_dict().items()} | velocities
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Goes back to what `tensors` gave."""
-        names = {name for name in tensors if name.startswith("network.")}
-        self.network.load_state_dict({name.removeprefix("network."): tensors[name] for name in names})
+        self.network.load_state_dict(with_prefix(tensors, _NETWORK))
         for number, velocity in enumerate(self._velocity):
             velocity.copy_(tensors[f"{_VELOCITY}{number}"])

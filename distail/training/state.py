@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 import torch
 from torch import Tensor, nn
 
+from distail.artifact import with_prefix
 from distail.checkpoint import Checkpoint, NoCheckpoint
 from distail.training.average import MovingAverage
 from distail.training.recipe import TrainRecipe
@@ -83,9 +84,9 @@ class TrainingState:
         if found is None or found[1].get("training") != name:
             return 0
         tensors, values = found
-        self.network.load_state_dict(_named(tensors, _NETWORK))
+        self.network.load_state_dict(with_prefix(tensors, _NETWORK))
         for number, parameter in enumerate(_parameters(self.optimizer)):
-            memory = _named(tensors, f"{_OPTIMIZER}{number}.")
+            memory = with_prefix(tensors, f"{_OPTIMIZER}{number}.")
             self.optimizer.state[parameter] = {key: _like(parameter, value) for key, value in memory.items()}
             if not memory:
                 del self.optimizer.state[parameter]
@@ -95,7 +96,7 @@ class TrainingState:
         looks = [(epoch, score) for epoch, score in history["validation"]]  # JSON made lists of them
         self.history.losses, self.history.kept_epoch = history["losses"], history["kept_epoch"]
         self.history.validation = looks
-        if weights := _named(tensors, _BEST):
+        if weights := with_prefix(tensors, _BEST):
             self.best.score, self.best.epoch = values["best"]["score"], values["best"]["epoch"]
             there = self.network.state_dict()
             self.best.weights = {key: weight.to(there[key].device) for key, weight in weights.items()}
@@ -129,10 +130,6 @@ def training_name(title: str, data: TrainingSet, recipe: TrainRecipe, seed: int,
 
 def _parameters(optimizer: torch.optim.Optimizer) -> Sequence[Tensor]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
-
-
-def _named(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _like(parameter: Tensor, value: Tensor) -> Tensor:

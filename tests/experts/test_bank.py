@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from distail.artifact import TensorFile, read_json, read_tensors, write_json
+from distail.artifact import TensorFile, identity_hash, read_json, read_tensors, write_json
 from distail.data.preprocess import fit_preprocessing
 from distail.errors import DistailError
 from distail.experts import bank
 from distail.experts.bank import ExpertBank, Shelf
-from distail.experts.ground import FORMAT, ExpertGround, identity_key
+from distail.experts.ground import FORMAT, ExpertGround
 from distail.experts.spec import RepresentationSpec
 from distail.runtime import Runtime
 from tests.cli.calling import contents
@@ -208,9 +208,9 @@ def test_the_key_is_of_everything_that_decides_a_snapshot():
         (like(preprocessing=fit_preprocessing(known.train, "zca")), PLAIN),
         (like(runtime=Runtime("cpu", "bf16")), PLAIN),
     ]
-    names = [identity_key(grounds.identity(spec)) for grounds, spec in variants]
+    names = [identity_hash(grounds.identity(spec)) for grounds, spec in variants]
     assert len(set(names)) == len(names)
-    assert identity_key(ground().identity(RepresentationSpec(learning_rate=0.05, batch_size=6))) == names[0]
+    assert identity_hash(ground().identity(RepresentationSpec(learning_rate=0.05, batch_size=6))) == names[0]
     assert all(len(name) == 16 for name in names)
 
 
@@ -304,7 +304,7 @@ def test_the_source_of_a_network_of_ones_own_is_part_of_the_key(tmp_path, monkey
     keys = set()
     for text in ("# one", "# another"):
         file.write_text(text)
-        keys.add(identity_key(ground(architecture="my_net_of_the_bank").identity(PLAIN)))
+        keys.add(identity_hash(ground(architecture="my_net_of_the_bank").identity(PLAIN)))
     assert len(keys) == 2
     for built_in in ("convnet2-w8", "timm:resnet18.a1_in1k"):
         assert "architecture_sha256" not in ground(architecture=built_in).identity(PLAIN)
