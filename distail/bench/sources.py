@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -88,10 +90,23 @@ def _stamp(source: str) -> str:
     path = Path(parse_address(source).source).expanduser()
     if not path.exists():
         return f"scikit-learn {version('scikit-learn')}" if str(path) == "digits" else _NOT_HERE
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
     digest = hashlib.sha256()
-    for file in files:
+    for file in sorted(_files(path)):
         facts = file.stat()
-        if not file.is_dir():
-            digest.update(f"{file.relative_to(path)}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
+        digest.update(f"{file.relative_to(path)}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
     return digest.hexdigest()
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """All files of a folder, also behind links to folders, as classes may be; or the file itself."""
+    if not path.is_dir():
+        yield path
+        return
+    been: set[tuple[int, int]] = set()
+    for folder, inner, names in os.walk(path, followlinks=True):
+        facts = Path(folder).stat()
+        if (facts.st_dev, facts.st_ino) in been:  # a link that leads back
+            inner.clear()
+            continue
+        been.add((facts.st_dev, facts.st_ino))
+        yield from (file for name in names if (file := Path(folder, name)).exists())

@@ -78,7 +78,7 @@ class Workshop:
                 evaluation = self._score(job, job.set_key, distilled, progress)
         except Claimed:
             raise
-        except Exception as caught:  # whatever a method from outside may raise, the other cells go on
+        except (Exception, SystemExit) as caught:  # whatever a method from outside may raise, the other cells go on
             if self._is_about_the_folder(caught):
                 raise
             error, trace = failure_of(caught)
@@ -125,7 +125,7 @@ class Workshop:
                 )
             except Claimed:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 if not self._is_about_the_folder(error):
                     write_json(failure, {"error": failure_of(error)[0]})
                 raise
@@ -177,7 +177,7 @@ class Workshop:
             _require_unchanged(recipe.test or data.source, test.content_hash, job.test_hash)
         return test
 
-    def _is_about_the_folder(self, error: Exception) -> bool:
+    def _is_about_the_folder(self, error: BaseException) -> bool:
         """Whether the disk is full or may not be written to, for which no cell can help."""
         if not isinstance(error, OSError) or error.errno not in _FOLDER_ERRORS:
             return False

@@ -16,7 +16,7 @@ from tests.cli.calling import pets, write_npz
 @pytest.fixture
 def failing(monkeypatch):
     """Makes a method fail with an error; `None` lets it work again."""
-    errors: dict[str, Exception | None] = {}
+    errors: dict[str, BaseException | None] = {}
     real = pipeline.distill
 
     def sometimes(recipe: Recipe, **options: Any) -> Any:
@@ -44,6 +44,16 @@ def test_a_failing_cell_is_recorded_and_the_others_go_on(source, tmp_path, faili
     assert grid.store.content(failed.key)["traceback"] == ""
     assert grid.store.evaluation(failed.key) is None
     assert left_behind(grid) == []
+
+
+def test_a_method_that_ends_its_process_is_a_failing_cell(source, tmp_path, failing):
+    failing["dm"] = SystemExit(3)
+    found = opened(source, tmp_path / "grid", BY_LABELS).run()
+    assert sorted((result.row, result.status, result.error) for result in found.values()) == [
+        ("hard", "failed", "SystemExit: 3"),
+        ("longer", "failed", "SystemExit: 3"),
+        ("random", "done", None),
+    ]
 
 
 def test_a_set_that_failed_is_not_tried_for_each_cell_that_needs_it(source, tmp_path, monkeypatch):

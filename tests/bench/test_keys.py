@@ -156,6 +156,18 @@ class Own(distail.Method):
 """
 
 
+OWN_NETWORK = """
+import distail
+from distail.models import convnet
+
+class Own(distail.Baseline):
+    \"\"\"{word}\"\"\"
+
+class Net(convnet.ConvNet):
+    \"\"\"{word}\"\"\"
+"""
+
+
 def test_changing_a_module_of_ones_own_makes_other_cells(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     file = tmp_path / "own_for_keys.py"
@@ -166,6 +178,40 @@ def test_changing_a_module_of_ones_own_makes_other_cells(tmp_path, monkeypatch):
     file.write_text(OWN.format(word="two"))
     keys_module._outside.cache_clear()  # as in a process that is started later
     assert key_of(row) != before
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"method": "rldd", "settings": {"teacher": {"architecture": "own_network_for_keys"}}},
+        {"method": "rldd", "settings": {"teacher": {"baseline": "own_network_for_keys"}}},
+        {"method": "edc", "settings": {"observers": [{"architecture": "own_network_for_keys"}]}},
+        {"method": "dm", "architecture": "own_network_for_keys+convnet2-w8"},
+    ],
+    ids=["network of a teacher", "baseline of a teacher", "observer", "member of an ensemble"],
+)
+def test_modules_of_ones_own_count_wherever_they_are_named(tmp_path, monkeypatch, row):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    file = tmp_path / "own_network_for_keys.py"
+    found = set()
+    for word in ("one", "two"):
+        file.write_text(OWN_NETWORK.format(word=word))
+        keys_module._any_source.cache_clear()  # as in processes that are started one after the other
+        keys_module._sources.cache_clear()
+        found.add(key_of(row))
+    assert len(found) == 2
+
+
+def test_a_groupings_file_counts_by_its_content(tmp_path):
+    file = tmp_path / "grouping.json"
+    file.write_text("one")
+    staged = {"evaluation": {"two_stage": {"grouping": str(file)}}}
+    before = key_of(SET, staged)
+    file.write_text("two")
+    assert key_of(SET, staged) != before
+    file.unlink()
+    with pytest.raises(DistailError, match=r"grouping.json cannot be read: .*Check the path"):
+        key_of(SET, staged)
 
 
 def test_the_teachers_file_counts_by_its_content(tmp_path):

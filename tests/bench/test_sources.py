@@ -97,6 +97,19 @@ def test_a_changed_file_in_a_folder_is_noticed(tmp_path):
     assert len({before, after, sources._stamp(str(tmp_path / "birds"))}) == 3
 
 
+def test_links_to_folders_are_followed_and_those_that_lead_back_end(tmp_path):
+    elsewhere, birds = tmp_path / "elsewhere", tmp_path / "birds"
+    elsewhere.mkdir()
+    birds.mkdir()
+    (elsewhere / "1.png").write_bytes(b"one")
+    (birds / "jay").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(birds)
+    (birds / "gone.png").symlink_to(tmp_path / "nothing")
+    before = sources._stamp(str(birds))
+    (elsewhere / "1.png").write_bytes(b"other")
+    assert sources._stamp(str(birds)) != before
+
+
 def test_what_is_not_here_counts_as_it_was(own, tmp_path):
     file = tmp_path / "sources.json"
     before = SourceHashes(file).of_training(data(own))

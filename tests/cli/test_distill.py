@@ -88,6 +88,14 @@ def test_unreadable_images_are_named_unless_quiet(tmp_path):
     assert same_bits("loud", "quiet")
 
 
+def test_training_on_a_source_names_unreadable_images_too(tmp_path):
+    folder = write_folder(tmp_path / "birds", {"jay": pixels(3), "owl": pixels(3, seed=1)})
+    (folder / "owl" / "broken.png").write_bytes(b"no image")
+    quick = ("--epochs", 1, "--arch", NETWORK, "--augmentation", "none", "--out", tmp_path / "n.safetensors")
+    said = succeed("train", folder, *quick).err
+    assert f"left out, unreadable: {folder / 'owl' / 'broken.png'}" in said
+
+
 def test_the_folder_is_named_after_the_run(source):
     named = succeed("distill", source, "--method", "random", "--ipc", 1, "--imbalance", 4, "--seed", 3, "--json").json
     assert named["run"] == "runs/pets-random-ipc1-if4-s3"

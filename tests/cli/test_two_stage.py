@@ -130,6 +130,7 @@ def test_python_takes_a_grouping_and_a_recipe(run):
     ("flags", "named"),
     [
         (("--groups", 2), "--two-stage"),
+        (("--two-stage", "--group-epochs", 0), "greater than or equal to 1"),
         (("--group-epochs", 2), "--group-epochs"),
         (("--two-stage", "--groups", 2, "--grouping", "x.json"), "--grouping"),
         (("--two-stage", "--groups", "two"), "--groups two"),
