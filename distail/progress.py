@@ -183,8 +183,10 @@ def progress_for(*, quiet: bool) -> Progress:
 
 
 def format_seconds(seconds: float) -> str:
-    """'8 s', '3 min 20 s' or '2 h 05 min'."""
-    whole = max(0, round(seconds))
+    """'0.3 s', '2.4 s', '45 s', '3 min 20 s' or '2 h 05 min': two digits below 10 s, in hundredths at the finest."""
+    if seconds < 10:
+        return f"{max(0.0, round(seconds, 2)):.2g} s"
+    whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
@@ -193,8 +195,8 @@ def format_seconds(seconds: float) -> str:
 
 
 def format_bytes(number: float) -> str:
-    """'812 B', '5.2 kB', '1.59 MB' or '2.1 GB': three digits at most, in powers of a thousand."""
-    units = ["B", "kB", "MB", "GB"]
+    """'812 B', '5.2 kB', '1.59 MB', '2.1 GB' or '3 TB': three digits at most, in powers of a thousand."""
+    units = ["B", "kB", "MB", "GB", "TB"]
     while number >= 999.5 and len(units) > 1:
         number /= 1000
         units.pop(0)

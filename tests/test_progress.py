@@ -13,6 +13,7 @@ from distail.progress import (
     PlainProgress,
     Progress,
     SilentProgress,
+    format_bytes,
     format_seconds,
     progress_for,
 )
@@ -40,8 +41,16 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     [
         (-3.0, "0 s"),
         (0.0, "0 s"),
-        (0.4, "0 s"),
-        (8.2, "8 s"),
+        (0.004, "0 s"),
+        (0.006, "0.01 s"),
+        (0.034, "0.03 s"),
+        (0.4, "0.4 s"),
+        (0.347, "0.35 s"),
+        (1.0, "1 s"),
+        (2.44, "2.4 s"),
+        (9.94, "9.9 s"),
+        (9.96, "10 s"),
+        (10.4, "10 s"),
         (59.4, "59 s"),
         (59.6, "1 min 00 s"),
         (200.0, "3 min 20 s"),
@@ -53,6 +62,24 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
 )
 def test_seconds_in_words(seconds, text):
     assert format_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0 B"),
+        (812, "812 B"),
+        (999.6, "1 kB"),
+        (5200, "5.2 kB"),
+        (123_400, "123 kB"),
+        (1_590_000, "1.59 MB"),
+        (2.1e9, "2.1 GB"),
+        (3e12, "3 TB"),
+        (5e15, "5000 TB"),
+    ],
+)
+def test_bytes_in_words(number, text):
+    assert format_bytes(number) == text
 
 
 def test_plain_lines_say_what_how_far_and_how_long(clock, capsys):

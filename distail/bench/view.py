@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from distail.bench.cell import IPC, Place, in_short
-from distail.bench.formats import as_text
 from distail.bench.jobs import Plan
+from distail.bench.live import Picture
 from distail.bench.result import CellResult, described
 from distail.bench.running import OpenGrid, Watch
 from distail.bench.store import Store
@@ -20,9 +20,6 @@ from distail.claims import Claims, Holder
 from distail.errors import counted
 from distail.progress import format_seconds
 from distail.report.names import one_line
-
-if TYPE_CHECKING:
-    from rich.console import Group
 
 _PICTURES_A_SECOND = 0.5
 
@@ -165,19 +162,31 @@ def _stage(running: Running) -> str:
 
 
 def lines(status: GridStatus) -> list[str]:
-    """The headline, who works on what, what failed, and what is left out."""
+    """The headline, who works on what, what failed, what is left out, and what cells warned of."""
+    return [*_at_work(status), *_failed(status), *_left_out(status), *_notes(status)]
+
+
+def _at_work(status: GridStatus) -> list[str]:
+    """The headline, and who works on what."""
     now = time.time()
-    return [
-        headline(status),
-        *(
-            f"  {one_line(one.cell)}: {_stage(one)} "
-            f"({format_seconds(now - one.holder.since)} on {one.holder.host}, process {one.holder.pid})"
-            for one in status.running
-        ),
-        *(f"  failed: {one_line(cell)}: {one_line(error)}" for cell, error in status.errors),
-        *(f"  left out: {one_line(out)}" for out in status.left_out),
-        *(f"  note: {warned(*warning)}" for warning in status.warnings),
-    ]
+    running = (
+        f"  {one_line(one.cell)}: {_stage(one)} "
+        f"({format_seconds(now - one.holder.since)} on {one.holder.host}, process {one.holder.pid})"
+        for one in status.running
+    )
+    return [headline(status), *running]
+
+
+def _failed(status: GridStatus) -> list[str]:
+    return [f"  failed: {one_line(cell)}: {one_line(error)}" for cell, error in status.errors]
+
+
+def _left_out(status: GridStatus) -> list[str]:
+    return [f"  left out: {one_line(out)}" for out in status.left_out]
+
+
+def _notes(status: GridStatus) -> list[str]:
+    return [f"  note: {warned(*warning)}" for warning in status.warnings]
 
 
 def warned(cell: str, others: int, warning: str) -> str:
@@ -186,14 +195,12 @@ def warned(cell: str, others: int, warning: str) -> str:
     return f"{one_line(cell)}{also}: {one_line(warning)}"
 
 
-def picture(grid: OpenGrid) -> Group:
-    """All of it for a terminal, with the table as it fills."""
-    from rich.console import Group
-    from rich.text import Text
-
+def picture(grid: OpenGrid) -> Picture:
+    """All of it for a terminal, with the table as it fills; what was known beforehand, the places left out, last."""
     known = grid.results()
     status = look(grid.store, grid.plan, known)
-    return Group(as_text(build_table(grid.grid, grid.plan, known)), *(Text(line) for line in lines(status)))
+    others = [*_failed(status), *_notes(status), *_left_out(status)]
+    return Picture(_at_work(status), others, build_table(grid.grid, grid.plan, known))
 
 
 class LineWatch:

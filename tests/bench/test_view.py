@@ -3,11 +3,17 @@
 import io
 import time
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
+from distail.bench.grid import load_grid
+from distail.bench.live import Picture
+from distail.bench.running import OpenGrid
 from distail.bench.store import Store
+from distail.bench.table import build_table
 from distail.bench.view import LineWatch, finished_line, headline, lines, look, picture, watching
 from distail.claims import Claims
 from tests.bench.grids import IF, IPC, grid_of, opened, plan_of, result_of, run_of, students
@@ -16,7 +22,7 @@ GRID = grid_of({"random": {}, "dm": {}, "lad": {"recipe": "lad-cifar10lt"}}, var
 PLAN = plan_of(GRID)
 
 
-def test_a_grid_at_a_moment(tmp_path):
+def test_a_grid_at_a_moment(tmp_path, monkeypatch):
     store, (first, second, third, *_) = Store(tmp_path), PLAN.jobs
     known = {
         first.key: result_of(first.place, first.key, students([0.5]), seconds=10.0),
@@ -27,6 +33,8 @@ def test_a_grid_at_a_moment(tmp_path):
         claim._noted = -1e9
         claim.note("distilling: 3/20, 8 s left")
         status = look(store, PLAN, known)
+        since = status.running[0].holder.since
+        monkeypatch.setattr("distail.bench.view.time", SimpleNamespace(time=lambda: since + 12))
         told = lines(status)
     assert (status.total, status.done, status.failed) == (10, 1, 1)
     assert not status.is_finished
@@ -34,7 +42,7 @@ def test_a_grid_at_a_moment(tmp_path):
     assert running.cell == "lad, IF 100, IPC 10, seed 0"
     assert running.holder.note == "distilling: 3/20, 8 s left"
     assert told[0] == "1 of 10 cells are done, 1 failed, 1 run, 7 wait; about 1 min 20 s left."
-    assert "  lad, IF 100, IPC 10, seed 0: distilling: 3/20, 8 s left (0 s on" in told[1]
+    assert "  lad, IF 100, IPC 10, seed 0: distilling: 3/20, 8 s left (12 s on" in told[1]
     assert told[2] == "  failed: dm, IF 100, IPC 10, seed 0: It did not work. Make it smaller."
     assert told[3] == ("  left out: lad, IF 100, IPC 999: there is no recipe lad-cifar10lt-if100-ipc999")
     facts = status.to_json()
@@ -134,6 +142,71 @@ def test_the_picture_shows_the_table_as_it_fills(source, tmp_path):
     assert "50.0" in shown
     assert "…" in shown
     assert "1 of 2 cells are done, 0 run, 1 wait" in shown
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory) -> OpenGrid:
+    """Every method on CIFAR-10-LT, half of it done and one cell failed: more rows and columns than a terminal holds."""
+    grid, text = load_grid(Path(__file__).parents[2] / "grids" / "cifar10lt-cpu.yaml")
+    found = OpenGrid(grid, plan_of(grid), Store(tmp_path_factory.mktemp("large")), text)
+    for number, job in enumerate(found.plan.jobs[:60]):
+        lines_ = students([0.25, 0.5], network="convnet3", labels=job.place.cell.evaluation.labels) if number else ()
+        found.store.write(run_of(result_of(job.place, job.key, lines_, seconds=100.0)))
+    return found
+
+
+def drawn(shown: Picture, width: int, height: int) -> list[str]:
+    """The lines of a terminal of this size."""
+    console = Console(file=io.StringIO(), width=width, height=height, color_system=None)
+    return ["".join(part.text for part in line).rstrip() for line in console.render_lines(shown, pad=False)]
+
+
+def row_names(told: list[str]) -> list[str]:
+    """First words of the rows below the heads of a table, and of the line that says what is left out."""
+    head = next(place for place, line in enumerate(told) if line.startswith("method"))
+    return [line.split("  ")[0] for line in told[head + 1 :]]
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (100, 50)])
+def test_a_live_view_fits_and_says_first_how_far_the_grid_is(large, width, height):
+    claims = Claims(large.store.claims)
+    jobs = large.plan.jobs[60:62]
+    with claims.hold(jobs[0].key, "begun"), claims.hold(jobs[1].key, "begun"):
+        told = drawn(picture(large), width, height)
+    assert len(told) < height
+    total = len(large.plan.jobs)
+    assert told[0].startswith(f"59 of {total} cells are done, 1 failed, 2 run, {total - 62} wait; about ")
+    assert sum("begun (" in line for line in told) == 2
+    assert sum("failed: random, IF 100, IPC 10, seed 0" in line for line in told) == 1
+    *names, left_out = row_names(told)
+    rows = len(build_table(large.grid, large.plan, large.results()).rows) - len(names)
+    assert left_out.startswith(f"… and {rows} rows and " if rows else "… and 6 columns")
+    assert left_out.endswith("more; see `distail bench table`")
+    assert names[:2] == ["random", "tailor"]
+    assert ("rldd, 200 epochs" in names) == (height == 50)
+    published = [", published" in name for name in names]
+    assert published == sorted(published)  # ours come first
+
+
+def test_what_a_live_view_leaves_out_is_counted(large):
+    status = look(large.store, large.plan, large.results())
+    told = drawn(picture(large), 100, 24)
+    others = [line for line in told if line.startswith(("  failed: ", "  left out: "))]
+    assert others[0].startswith("  failed: ")
+    left = len(status.errors) + len(status.left_out) - len(others)
+    assert f"  … and {left} more; see `distail bench status`" in told
+    heads = next(line for line in told if line.startswith("method"))
+    shown = heads.count("IPC")
+    assert f"and {9 - shown} columns more" in told[-1]
+    wide = drawn(picture(large), 200, 200)
+    assert next(line for line in wide if line.startswith("method")).count("IPC") == 9
+    assert "… and" not in "".join(wide)
+
+
+def test_a_terminal_of_a_few_lines_shows_the_status_alone(large):
+    told = drawn(picture(large), 100, 4)
+    assert told[0].startswith("59 of ")
+    assert [line[:7] for line in told[1:]] == ["  … and"]
 
 
 def test_who_is_told(source, tmp_path, capsys, monkeypatch):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from distail.errors import counted
 from distail.evaluation.metrics import Summary
-from distail.progress import format_seconds
+from distail.progress import format_bytes, format_seconds
 from distail.report.names import one_line
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ _PACKAGE = "distail.report.page"
 _GENERATOR = "distail report"
 _HEAD = 2000
 """Characters of a page within which it says what made it."""
-_UNITS = ("bytes", "kB", "MB", "GB", "TB")
+
+data_size = format_bytes
+"""How templates, and the command, write the size of something in bytes."""
 
 
 def render(template: str, *, packages: tuple[str, ...] = (), script: str = SCRIPT, **values: Any) -> str:
@@ -89,14 +91,6 @@ def figure(value: Summary | None) -> str:
 def share(value: float) -> str:
     """A fraction of one as a plain percentage for styles, '63.2%', within 0 to 100."""
     return f"{100 * min(max(value, 0.0), 1.0):.2f}%" if math.isfinite(value) else "0%"
-
-
-def data_size(count: float) -> str:
-    """'1.69 MB', of 1,000 kB each; whole bytes below 1,000."""
-    power = 0
-    while count >= 999.5 and power < len(_UNITS) - 1:
-        count, power = count / 1000, power + 1
-    return f"{count:.0f} bytes" if power == 0 else f"{count:.3g} {_UNITS[power]}"
 
 
 def whole(count: int) -> str:
