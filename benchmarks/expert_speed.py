@@ -71,7 +71,8 @@ def _work() -> dict[str, dict[str, float]]:
     }.items():
         parts = {"representation": 0.0, "classifier": 0.0}
         for need in with_bases(method.expert_needs()):
-            parts[need.spec.kind] += need.total_epochs * _epoch_cost(need, images)
+            epochs = sum(need.epochs_of(expert) for expert in range(need.total))
+            parts[need.spec.kind] += epochs * _epoch_cost(need, images)
         needed[name] = parts
     return {
         name: {**parts, "times_less": sum(authors.values()) / sum(parts.values())} for name, parts in needed.items()

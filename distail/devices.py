@@ -52,7 +52,7 @@ def distill(
             iteration than there are devices; the package for it is not installed; a process was killed.
     """
     progress = progress or SilentProgress()
-    if devices == 1 or _is_finished(recipe, out, resume=resume, training=training):
+    if devices == 1 or _is_finished(out, resume=resume, training=training):
         return pipeline.distill(recipe, out=out, resume=resume, training=training, experts=experts, progress=progress)
     recipe = pipeline.resolved(recipe)
     require_devices(devices, recipe.device)
@@ -129,7 +129,7 @@ def _train(
     school.train_experts(ExpertBank(experts), ground, needs, only=only)
 
 
-def _is_finished(recipe: Recipe, out: str | Path | None, *, resume: bool, training: TrainingImages | None) -> bool:
+def _is_finished(out: str | Path | None, *, resume: bool, training: TrainingImages | None) -> bool:
     """Whether there is nothing to do, and so nothing to share out."""
     return out is not None and resume and training is None and RunFolder(out).is_complete
 

@@ -210,11 +210,6 @@ class DistilledSet:
         soft = sum(kind.nbytes for kind in kinds if kind is not None)
         return StoredBytes(self.images.nbytes, self.labels.nbytes + soft, self.preprocessing.num_bytes)
 
-    def with_pixels(self, pixels: UInt8[Tensor, "n c h w"]) -> DistilledSet:
-        """The same set, mosaics decoded, with its images replaced by these raw ones, preprocessed; what an export
-        leaves of it."""
-        return replace(self.decoded(), images=self.preprocessing.apply(pixels), views=None)
-
     def save(self, path: str | Path) -> None:
         """Writes the set to one safetensors file, atomically."""
         tensors = {"images": self.images, "labels": self.labels}

@@ -55,6 +55,11 @@ class Synthetic:
     views: LabelledViews | None = None
 
 
+def class_major_labels(num_classes: int, images_per_class: int) -> Int64[Tensor, " n"]:
+    """0 0 .. 1 1 .. : the label order of every synthetic set."""
+    return torch.arange(num_classes).repeat_interleave(images_per_class)
+
+
 @dataclass(frozen=True, eq=False)
 class Problem:
     """All that a method may see. There is no test set in it, so no method can select on one.

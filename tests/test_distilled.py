@@ -311,28 +311,8 @@ def test_cells_that_do_not_divide_the_sides_are_refused(tmp_path):
         load_distilled(tmp_path / "set")
 
 
-def test_pixels_of_an_export_are_those_of_the_cells():
-    whole = mosaics(soft_labels=soft(), learning_rate=0.1)
-    pixels = pixels_of(20, (3, 8, 12), seed=3)
-    exported = whole.with_pixels(pixels)
-    assert exported.mosaic == 1
-    assert torch.equal(exported.to_pixels(), pixels)
-    assert torch.equal(exported.labels, whole.decoded().labels)
-
-
 def test_the_total_counts_the_teacher():
     assert StoredBytes(1, 20, 300, 4000).total == 4321
-
-
-def test_with_pixels_replaces_the_images_alone():
-    whole = make(5, soft_labels=soft(), learning_rate=0.1, provenance={"a": 1})
-    other = pixels_of(5, seed=8)
-    exported = whole.with_pixels(other)
-    assert torch.equal(exported.to_pixels(), other)
-    assert exported.preprocessing is whole.preprocessing
-    for name in ("labels", "soft_labels", "learning_rate", "provenance"):
-        assert getattr(exported, name) is getattr(whole, name)
-    assert torch.equal(whole.to_pixels(), pixels_of(5))
 
 
 def test_saving_leaves_the_set_and_the_old_file_alone(tmp_path):

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from distail.artifact import identity_hash
 from distail.baselines._registry import build_baseline
 from distail.bench.cell import Cell
 from distail.errors import DistailError
@@ -26,6 +27,8 @@ from distail.recipe import DataRecipe
 
 FORMAT = 1
 """Raised when cells of the same recipe begin to mean something else."""
+_DIGITS = 20
+"""Hexadecimal ones of a key."""
 
 SourceHash = Callable[[DataRecipe], str]
 """The content hash of the training split that a recipe reads its images from."""
@@ -54,12 +57,14 @@ class Keys:
         scored = {"test": self._test(recipe.data, recipe.test), "architectures": _sources(cell.architectures)}
         if cell.baseline is None:
             evaluation = cell.evaluation.model_dump(mode="json")
-            teacher = cell.evaluation.teacher
-            scored |= {"evaluation": evaluation, "teacher": _file_hash(teacher) if teacher else None}
-            return _hash({"set": self._set_identity(cell), **scored})
+            teacher, stages = cell.evaluation.teacher, cell.evaluation.two_stage
+            scored |= {"evaluation": evaluation, "teacher": _file_hash("teacher", teacher) if teacher else None}
+            if stages and stages.grouping:
+                scored["grouping"] = _file_hash("grouping", stages.grouping)
+            return identity_hash({"set": self._set_identity(cell), **scored}, _DIGITS)
         baseline = cell.baseline
         whole = build_baseline(baseline.method, baseline.settings)
-        return _hash(
+        return identity_hash(
             {
                 **self._common(cell),
                 **scored,
@@ -69,12 +74,13 @@ class Keys:
                 },
                 "train": whole.recipe_with(baseline.train).model_dump(mode="json"),
                 "baseline_sha256": source_hash(baseline.method),
-            }
+            },
+            _DIGITS,
         )
 
     def of_set(self, cell: Cell) -> str:
         """Names the set that a cell scores; the same for cells that differ in how they score it."""
-        return _hash(self._set_identity(cell))
+        return identity_hash(self._set_identity(cell), _DIGITS)
 
     def of_test(self, cell: Cell) -> str | None:
         """The content hash of the test images; None where they are set aside from the data that the cell reads."""
@@ -86,11 +92,14 @@ class Keys:
 
     def _set_identity(self, cell: Cell) -> dict[str, Any]:
         recipe = cell.recipe
+        settings = _whole_settings(recipe.method, json.dumps(recipe.settings, sort_keys=True))
+        inner = {name: source for name in sorted(set(_modules(settings))) if (source := _any_source(name))}
         return {
             **self._common(cell),
             "method": recipe.method,
             "method_sha256": _outside(recipe.method),
-            "settings": _whole_settings(recipe.method, json.dumps(recipe.settings, sort_keys=True)),
+            "settings": settings,
+            **({"settings_sha256": inner} if inner else {}),
             "images_per_class": recipe.images_per_class,
             "preprocessing": recipe.preprocessing,
             "architecture": recipe.architecture,
@@ -132,13 +141,26 @@ def _sources(architectures: Iterable[str]) -> dict[str, str | None]:
     return {architecture: architecture_source(architecture) for architecture in architectures}
 
 
-def _file_hash(path: str) -> str:
+def _modules(settings: Any) -> Iterator[str]:
+    """Names of networks and baselines, which may be modules of one's own, anywhere in a method's settings."""
+    if isinstance(settings, Mapping):
+        for name, value in settings.items():
+            if name in ("architecture", "baseline") and isinstance(value, str):
+                yield value
+            else:
+                yield from _modules(value)
+    elif isinstance(settings, (list, tuple)):
+        for value in settings:
+            yield from _modules(value)
+
+
+@lru_cache
+def _any_source(name: str) -> str | None:
+    return architecture_source(name)
+
+
+def _file_hash(kind: str, path: str) -> str:
     try:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
     except OSError as error:
-        raise DistailError(f"The teacher {path} cannot be read: {error.strerror}. Check the path.") from None
-
-
-def _hash(identity: Mapping[str, Any]) -> str:
-    """Twenty hexadecimal digits."""
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:20]
+        raise DistailError(f"The {kind} {path} cannot be read: {error.strerror}. Check the path.") from None

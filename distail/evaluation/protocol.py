@@ -25,11 +25,11 @@ from distail.learn.kept import KeptNetworks
 from distail.learn.labels import effective_protocol, own_training, require_teacher
 from distail.learn.student import Classroom, train_student
 from distail.models.saved import SavedNetwork
-from distail.problem import Problem
+from distail.problem import Problem, class_major_labels
 from distail.progress import Progress, SilentProgress
 from distail.provenance import environment
 from distail.runtime import Runtime
-from distail.synthetic.selection import class_major_labels, random_choice, select_indices
+from distail.synthetic.selection import random_choice, select_indices
 from distail.training.loop import Selection
 from distail.training.recipe import LabelProtocol, TrainRecipe
 from distail.training.validation import VALIDATION_FRACTION, selection_on

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from distail.experts.bank import ExpertBank, Shelf, shelf_of
 from distail.experts.ground import ExpertGround
-from distail.experts.sharing import Task, assist, train_all
+from distail.experts.sharing import ExpertTask, assist, train_all
 from distail.experts.spec import ClassifierSpec, ExpertNeed
 
 
@@ -37,7 +37,7 @@ def train_experts(
         return
     whole = with_bases(needs)
     tasks = [
-        Task(shelf_of(bank, ground, need.spec), need.spec, expert, need.epochs_of(expert), epochs)
+        ExpertTask(shelf_of(bank, ground, need.spec), need.spec, expert, need.epochs_of(expert), epochs)
         for need, lacking in missing_experts(bank, ground, whole, only=only)
         for expert, epochs in lacking.items()
     ]

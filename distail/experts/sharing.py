@@ -16,7 +16,7 @@ from distail.progress import Advance
 from distail.training.training_set import TrainingSet
 
 
-def train_all(bank: ExpertBank, ground: ExpertGround, tasks: Sequence[Task]) -> None:
+def train_all(bank: ExpertBank, ground: ExpertGround, tasks: Sequence[ExpertTask]) -> None:
     """Trains what these tasks say. Of peers, the first one calls it, and the others `assist`.
 
     Raises:
@@ -55,7 +55,7 @@ def _nothing() -> tuple[ExpertSpec, int, int, Tensor] | None:
 
 
 @dataclass(eq=False)
-class Task:
+class ExpertTask:
     """An expert that is to be trained up to a number of epochs.
 
     Attributes:
@@ -92,10 +92,10 @@ class _Training:
     data: TrainingSet
     advance: Advance
 
-    def do_some(self, tasks: Sequence[Task]) -> list[Task]:
+    def do_some(self, tasks: Sequence[ExpertTask]) -> list[ExpertTask]:
         """Does those that no other process is at, or else waits for the first; returns those that are left."""
-        left: list[Task] = []
-        taken: list[Task] = []
+        left: list[ExpertTask] = []
+        taken: list[ExpertTask] = []
         for task in tasks:
             if not self._is_ready(task):
                 left.append(task)
@@ -110,20 +110,20 @@ class _Training:
         self._do(taken[0], self.bank.claims)
         return [task for task in left if task is not taken[0]]
 
-    def _is_ready(self, task: Task) -> bool:
+    def _is_ready(self, task: ExpertTask) -> bool:
         """Whether the expert that it stands on has been trained."""
         if not isinstance(task.spec, ClassifierSpec):
             return True
         return shelf_of(self.bank, self.ground, task.spec.base).num_epochs(task.expert) >= task.spec.base_epochs
 
-    def _do(self, task: Task, claims: Claims) -> None:
+    def _do(self, task: ExpertTask, claims: Claims) -> None:
         if not task.is_done:
             with claims.hold(task.claim, task.note(0), self.ground.progress) as claim:
                 self._train(task, claim)
         if task.missing > 0:
             self.advance(task.missing)  # by another process
 
-    def _train(self, task: Task, claim: Claim) -> None:
+    def _train(self, task: ExpertTask, claim: Claim) -> None:
         if task.is_done:
             return
         pupil = pupil_of(self.bank, self.ground, task.spec, task.expert, self.data)

@@ -111,8 +111,3 @@ class ExpertNeed(Config):
     def total(self) -> int:
         """Experts needed, long or short."""
         return max(self.num_experts, self.num_long)
-
-    @property
-    def total_epochs(self) -> int:
-        """Epochs of training, all experts together."""
-        return sum(self.epochs_of(expert) for expert in range(self.total))

@@ -33,6 +33,7 @@ from distail.provenance import environment
 from distail.runtime import Runtime
 from distail.seeding import derive_seed, torch_generator
 from distail.training.recipe import TrainRecipe
+from distail.training.validation import balanced_accuracy
 
 _HARDLY_BETTER = 1.5
 """Times the accuracy of chance below which features are not worth grouping."""
@@ -109,7 +110,7 @@ def find_grouping(
     images = {"train": parts.rest, "heldout": parts.heldout_or_lent, "test": test}[settings.features]
     looked_at = _sampled(images, settings, seed)
     seen = embedded_by(network, looked_at.images, runtime)
-    accuracy = _balanced_accuracy(seen.probabilities, looked_at.labels)
+    accuracy = balanced_accuracy(seen.probabilities.argmax(1), looked_at.labels)
     if accuracy < _HARDLY_BETTER / train.num_classes:
         progress.warn(
             f"{architecture}, seed {seed}, tells classes apart hardly better than chance ({accuracy:.0%} right, "
@@ -249,12 +250,6 @@ def _sampled(images: ImageSet | None, settings: GroupingSettings, seed: int) -> 
             own = own[drawn[: settings.max_images]]
         kept.append(own)
     return images.subset(torch.cat(kept))
-
-
-def _balanced_accuracy(probabilities: Float[Tensor, "n k"], labels: Int64[Tensor, " n"]) -> float:
-    """The share of right answers, every class counted alike."""
-    right = (probabilities.argmax(1) == labels).double()
-    return float(torch.stack([right[labels == label].mean() for label in labels.unique()]).mean())
 
 
 def _tried(

@@ -16,7 +16,7 @@ from distail.matching.divergence import OVERSHOT, Divergence, Extent, FirstLosse
 from distail.matching.settings import MatchingSettings
 from distail.matching.sweep import MatchingGradients
 from distail.peers import Peers
-from distail.problem import Problem, Synthetic
+from distail.problem import Problem, Synthetic, class_major_labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +154,7 @@ def descend(problem: Problem, descent: Descent, start: Learned, objective: Objec
 
 def synthetic_of(problem: Problem, learned: Learned) -> Synthetic:
     """What was learned, as a method returns it: on the CPU, class by class."""
-    labels = torch.arange(problem.num_classes).repeat_interleave(problem.images_per_class)
+    labels = class_major_labels(problem.num_classes, problem.images_per_class)
     soft = None if learned.labels is None else learned.labels.cpu()
     return Synthetic(learned.images.cpu(), labels, soft, float(learned.learning_rate))
 

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from distail.errors import DistailError
+from distail.training.class_balance import class_shares, log_prior
 
 DAMForm = Literal["weighted", "adjusted", "both"]
 
@@ -57,10 +57,8 @@ class InnerLoss:
             raise DistailError(
                 f"Distribution-agnostic matching needs at least one training image of every class, not {list(counts)}."
             )
-        prior = torch.tensor(counts, dtype=torch.float64)
-        prior = prior / prior.sum()
-        weights = None if form == "adjusted" else prior
-        shift = None if form == "weighted" else -strength * prior.log()
+        weights = None if form == "adjusted" else class_shares(counts)
+        shift = None if form == "weighted" else -strength * log_prior(counts)
         return InnerLoss(weights, shift)
 
     def value(

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
@@ -24,7 +23,7 @@ from distail.matching.steps import Steps
 from distail.matching.sweep import InnerLoop, MatchingGradients
 from distail.matching.trajectory import Matched, match_trajectory
 from distail.matching.turns import StartEpochs, expert_turn, mean_of_turns
-from distail.problem import Problem
+from distail.problem import Problem, class_major_labels
 
 TargetsAt = Callable[[Float[Tensor, "n c h w"], Float[Tensor, " p"]], Float[Tensor, "n k"]]
 """(images, parameters of the target expert) -> label logits."""
@@ -130,7 +129,7 @@ def targets_of(problem: Problem, learned: Learned) -> Float[Tensor, "n k"] | Int
     """The learned label logits, or the class-major hard labels."""
     if learned.labels is not None:
         return learned.labels
-    labels = torch.arange(problem.num_classes).repeat_interleave(problem.images_per_class)
+    labels = class_major_labels(problem.num_classes, problem.images_per_class)
     return labels.to(learned.images.device)
 
 

@@ -17,8 +17,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from distail.experts.bank import Shelf
-from distail.experts.school import shelf_of, train_experts
+from distail.experts.bank import Shelf, shelf_of
+from distail.experts.school import train_experts
 from distail.experts.spec import ExpertNeed, RepresentationSpec
 from distail.matching.descent import Descent, Learned, descend, synthetic_of
 from distail.matching.losses import InnerLoss

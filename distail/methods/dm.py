@@ -20,9 +20,9 @@ from distail.data.augment import DSA
 from distail.methods._method import Method
 from distail.models import Network
 from distail.models.embedding import wide
-from distail.problem import Load, Problem, Synthetic, Work
+from distail.problem import Load, Problem, Synthetic, Work, class_major_labels
 from distail.synthetic.image_state import ImageState, divergence
-from distail.synthetic.selection import class_major_labels, random_choice, select_real_images
+from distail.synthetic.selection import random_choice, select_real_images
 
 _CHUNK = 256
 """Real images embedded at once where the network allows it; the gradient does not pass through them."""

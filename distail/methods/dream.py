@@ -35,13 +35,12 @@ from distail.matching.work import TANGENT_PASS
 from distail.methods._method import Method
 from distail.models import Network
 from distail.models.flat import FlatLayout
-from distail.problem import Load, Problem, Synthetic, Work
+from distail.problem import Load, Problem, Synthetic, Work, class_major_labels
 from distail.seeding import derive_seed
 from distail.synthetic.clusters import EMBEDDING_BATCH, representatives
 from distail.synthetic.gradient_matching import convolution_distance, match_class, matching_loads
 from distail.synthetic.image_state import ImageState, divergence
 from distail.synthetic.mosaic import compose, decode, require_divisible
-from distail.synthetic.selection import class_major_labels
 from distail.training.learner import Learner
 from distail.training.targets import Targets
 from distail.training.training_set import shuffled_batches

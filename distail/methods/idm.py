@@ -33,10 +33,10 @@ from distail.data.augment import DSA
 from distail.experts.spec import DSA_ALL
 from distail.methods._method import Method
 from distail.models.embedding import batch_features, wide
-from distail.problem import Load, Problem, Synthetic, Work
+from distail.problem import Load, Problem, Synthetic, Work, class_major_labels
 from distail.synthetic.image_state import ImageState, divergence
 from distail.synthetic.mosaic import compose, decode_preprocessed, require_divisible
-from distail.synthetic.selection import class_major_labels, random_choice, select_indices
+from distail.synthetic.selection import random_choice, select_indices
 from distail.training.learner import Learner
 from distail.training.targets import Targets
 

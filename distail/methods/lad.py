@@ -29,8 +29,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from distail.experts.bank import ExpertBank
-from distail.experts.school import classifier_shelf, shelf_of, train_experts, whole_classifier_expert
+from distail.experts.bank import ExpertBank, shelf_of
+from distail.experts.school import classifier_shelf, train_experts, whole_classifier_expert
 from distail.experts.spec import ClassifierSpec, ExpertNeed, RepresentationSpec
 from distail.matching.descent import Descent, Learned, Objective, descend, synthetic_of
 from distail.matching.losses import InnerLoss

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from distail.experts.school import shelf_of
+from distail.experts.bank import shelf_of
 from distail.experts.spec import ExpertNeed, RepresentationSpec
 from distail.matching.descent import Descent, Learned, synthetic_of
 from distail.matching.settings import MatchingSettings

@@ -16,11 +16,10 @@ from distail.errors import DistailError
 from distail.matching import FlatNetwork
 from distail.matching.work import TANGENT_PASS
 from distail.models import Network
-from distail.problem import Load, Problem, Synthetic, Work
+from distail.problem import Load, Problem, Synthetic, Work, class_major_labels
 from distail.seeding import derive_seed
 from distail.synthetic.gradient_matching import match_class, matching_loads, row_cosine_distance
 from distail.synthetic.image_state import ImageState, divergence
-from distail.synthetic.selection import class_major_labels
 from distail.training.loop import train_network
 from distail.training.recipe import TrainRecipe
 from distail.training.targets import Targets

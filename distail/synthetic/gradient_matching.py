@@ -20,7 +20,7 @@ from distail.matching.trainable import Batch
 from distail.models.flat import FlatLayout
 from distail.problem import Load, Problem
 
-Distance = Callable[[Iterable[Tensor], Iterable[Tensor]], Float[Tensor, ""]]
+GradientDistance = Callable[[Iterable[Tensor], Iterable[Tensor]], Float[Tensor, ""]]
 """distance(gradient, wanted), both as one tensor a parameter; differentiable in the first."""
 
 _COSINE_EPS = 1e-6
@@ -78,7 +78,7 @@ def match_class(
     real: Float[Tensor, "m c h w"],
     synthetic: Float[Tensor, "n c h w"],
     label: int,
-    distance: Distance,
+    distance: GradientDistance,
 ) -> ClassMatch:
     """The distance between the gradients of real and synthetic images of one class, and its gradient.
 
@@ -118,7 +118,7 @@ def _batch(images: Float[Tensor, "b c h w"], label: int) -> Batch:
     return Batch(images, labels, InnerLoss.plain(), len(images))
 
 
-def _derivative(layout: FlatLayout, found: Tensor, wanted: Tensor, distance: Distance) -> tuple[Tensor, Tensor]:
+def _derivative(layout: FlatLayout, found: Tensor, wanted: Tensor, distance: GradientDistance) -> tuple[Tensor, Tensor]:
     """(D, ∂D/∂g)."""
     with torch.enable_grad():
         leaf = found.detach().requires_grad_()

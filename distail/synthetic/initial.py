@@ -13,8 +13,8 @@ from distail.experts.statistics import measure_statistics
 from distail.models import Network
 from distail.models.flat import FlatLayout
 from distail.models.saved import batch_logits
-from distail.problem import Problem
-from distail.synthetic.selection import class_major_labels, random_choice, select_real_images
+from distail.problem import Problem, class_major_labels
+from distail.synthetic.selection import random_choice, select_real_images
 
 _CHUNK = 256
 """Images looked at together; the released code's value, on which its choice of images depends."""

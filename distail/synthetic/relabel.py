@@ -11,10 +11,9 @@ from torch import Tensor
 from distail.data.labelled_views import LabelledViews, Teacher
 from distail.models import Network
 from distail.models.saved import SavedNetwork, batch_logits
-from distail.problem import Load, Problem, Synthetic, Work
+from distail.problem import Load, Problem, Synthetic, Work, class_major_labels
 from distail.runtime import preferred_layout
 from distail.synthetic.layer_inputs import at_rest
-from distail.synthetic.selection import class_major_labels
 from distail.training.recipe import TrainRecipe
 
 _BATCH = 256

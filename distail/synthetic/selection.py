@@ -9,15 +9,10 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from distail.data.image_set import ImageSet
-from distail.problem import Problem, Synthetic
+from distail.problem import Problem, Synthetic, class_major_labels
 
 ChooseInClass = Callable[[int, Int64[Tensor, " n"], int], Int64[Tensor, " k"]]
 """choose(label, indices of the class, k) -> k of those indices, without repeats."""
-
-
-def class_major_labels(num_classes: int, images_per_class: int) -> Int64[Tensor, " n"]:
-    """0 0 .. 1 1 .. : the label order of every synthetic set."""
-    return torch.arange(num_classes).repeat_interleave(images_per_class)
 
 
 def select_indices(train: ImageSet, images_per_class: int, choose: ChooseInClass) -> Int64[Tensor, " n"]:

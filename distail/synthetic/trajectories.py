@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from distail.experts.bank import ExpertBank
-from distail.experts.school import shelf_of, train_experts
+from distail.experts.bank import ExpertBank, shelf_of
+from distail.experts.school import train_experts
 from distail.experts.spec import ExpertNeed, RepresentationSpec
 from distail.matching.descent import Descent, Learned, descend
 from distail.matching.losses import InnerLoss

@@ -17,10 +17,9 @@ from distail.learn.labels import TeacherTrainingSet
 from distail.learn.student import Classroom, train_student
 from distail.models.logit_changes import with_shifted_logits
 from distail.models.saved import SavedNetwork
-from distail.problem import Load, Problem, Work
+from distail.problem import Load, Problem, Work, class_major_labels
 from distail.seeding import derive_seed
 from distail.synthetic.relabel import ready
-from distail.synthetic.selection import class_major_labels
 from distail.training.recipe import TrainRecipe
 
 FOLDER = "pilots"

@@ -49,6 +49,11 @@ def teach(problem: Problem, spec: TeacherSpec) -> SavedNetwork:
         return fitted.saved
 
 
+def teacher_architecture(problem: Problem, spec: TeacherSpec) -> str:
+    """The network of a teacher: that of its spec, or the problem's own with batch norm."""
+    return spec.architecture or with_batch_norm(problem.architecture)
+
+
 def teaching_work(problem: Problem, spec: TeacherSpec) -> Work:
     """What `teach` passes through networks; nothing where the problem's bank holds the teacher.
 
@@ -81,7 +86,7 @@ class _Plan:
     def of(problem: Problem, spec: TeacherSpec) -> _Plan:
         """Refuses what cannot be trained."""
         baseline = build_baseline(spec.baseline, spec.settings)
-        architecture = spec.architecture or with_batch_norm(problem.architecture)
+        architecture = teacher_architecture(problem, spec)
         check_architecture(architecture)
         return _Plan(problem, spec, baseline, baseline.recipe_with(spec.train), architecture)
 

@@ -5,15 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from distail.models.architecture import with_batch_norm
 from distail.problem import Problem, Work
 from distail.teachers.spec import TeacherSpec
-from distail.teachers.teaching import teaching_work
-
-
-def teacher_architecture(problem: Problem, spec: TeacherSpec) -> str:
-    """The network of a teacher: that of its spec, or the problem's own with batch norm."""
-    return spec.architecture or with_batch_norm(problem.architecture)
+from distail.teachers.teaching import teacher_architecture, teaching_work
 
 
 def teachers_work(problem: Problem, specs: Iterable[TeacherSpec]) -> Work:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -16,9 +18,14 @@ def class_balanced_weights(counts: tuple[int, ...], beta: float) -> Float[Tensor
     return (weights / weights.mean()).float()
 
 
-def log_prior(counts: tuple[int, ...]) -> Float[Tensor, " k"]:
+def class_shares(counts: Sequence[int]) -> Float[Tensor, " k"]:
+    """π_c = n_c / N, the class' share of the images, in double precision."""
+    return torch.tensor(counts, dtype=torch.float64) / sum(counts)
+
+
+def log_prior(counts: Sequence[int]) -> Float[Tensor, " k"]:
     """log π_c, with π_c the class' share of the images."""
-    return (torch.tensor(counts, dtype=torch.float64) / sum(counts)).log()
+    return class_shares(counts).log()
 
 
 def class_aware_order(

@@ -7,9 +7,9 @@ import torch
 
 from distail.errors import DistailError
 from distail.experts import pupil
-from distail.experts.bank import ExpertBank
+from distail.experts.bank import ExpertBank, shelf_of
 from distail.experts.ground import ExpertGround
-from distail.experts.school import missing_epochs, missing_experts, shelf_of, train_experts, with_bases
+from distail.experts.school import missing_epochs, missing_experts, train_experts, with_bases
 from distail.experts.spec import ExpertNeed
 from distail.models.flat import FlatLayout
 from tests.experts.lessons import FLAT, PLAIN, ground, need, on, trajectory

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from distail.data.augment import DSA
-from distail.experts.bank import ExpertBank
+from distail.experts.bank import ExpertBank, shelf_of
 from distail.experts.classifier import linear_gradient
-from distail.experts.school import shelf_of, train_experts
+from distail.experts.school import train_experts
 from distail.experts.shared_batch import BatchPart
 from distail.peers import ALONE, Peers
 from distail.progress import SilentProgress

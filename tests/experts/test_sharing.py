@@ -13,9 +13,9 @@ import pytest
 
 from distail.claims import Claimed, Claims
 from distail.experts import pupil
-from distail.experts.bank import ExpertBank
+from distail.experts.bank import ExpertBank, shelf_of
 from distail.experts.ground import ExpertGround
-from distail.experts.school import shelf_of, train_experts
+from distail.experts.school import train_experts
 from distail.experts.spec import ExpertSpec
 from tests.experts.lessons import FLAT, PLAIN, ground, need, on
 

@@ -152,7 +152,6 @@ def test_hard_labels_are_mixed_as_the_views_are():
 def test_exports_say_that_views_are_lost(tmp_path):
     lost = export_set(with_views(), tmp_path / "set.npz", "npz").dropped
     assert "labelled views" in lost
-    assert with_views().with_pixels(with_views().to_pixels()).views is None
 
 
 def test_stages_learn_from_views_of_their_own_images():

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from distail.errors import DistailError
-from distail.experts.bank import ExpertBank
-from distail.experts.school import shelf_of, train_experts
+from distail.experts.bank import ExpertBank, shelf_of
+from distail.experts.school import train_experts
 from distail.methods._registry import build_method
 from distail.methods.datm import DATM
 from distail.synthetic.initial import initial_set

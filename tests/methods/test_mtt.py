@@ -5,8 +5,8 @@ import torch
 
 from distail.data.augment import DSA
 from distail.experts import sharing
-from distail.experts.bank import ExpertBank
-from distail.experts.school import shelf_of, train_experts
+from distail.experts.bank import ExpertBank, shelf_of
+from distail.experts.school import train_experts
 from distail.matching import FlatNetwork, InnerLoop, InnerLoss, Steps, match_trajectory, match_trajectory_plainly
 from distail.matching.turns import StartEpochs, expert_turn
 from distail.methods.mtt import MTT

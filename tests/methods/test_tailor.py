@@ -3,11 +3,11 @@ import torch
 
 from distail.methods._registry import build_method
 from distail.methods.tailor import Tailor
+from distail.problem import class_major_labels
 from distail.synthetic.clusters import nearest_real_images
 from distail.synthetic.layer_inputs import at_rest, layers_of_kind, watched
 from distail.synthetic.recovery import Recovery
 from distail.synthetic.relabel import ready
-from distail.synthetic.selection import class_major_labels
 from distail.synthetic.statistics import Statistics, arranged, class_moments, spread_of
 from distail.teachers.teaching import teach
 from tests.methods.teaching import CHEAP_TEACHER, SHARP_TEACHER, assert_work_is_what_it_computes, quick

@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 import torch
 
-from distail.experts.bank import ExpertBank
-from distail.experts.school import shelf_of, train_experts
+from distail.experts.bank import ExpertBank, shelf_of
+from distail.experts.school import train_experts
 from distail.matching.descent import Learned
 from distail.matching.losses import InnerLoss
 from distail.matching.phases import RepresentationPhase

@@ -17,8 +17,8 @@ from distail import devices, pipeline
 from distail.artifact import read_json, read_tensors
 from distail.claims.process import is_running, start_of
 from distail.errors import DistailError
-from distail.experts.bank import ExpertBank
-from distail.experts.school import shelf_of, train_experts
+from distail.experts.bank import ExpertBank, shelf_of
+from distail.experts.school import train_experts
 from distail.peers import launch, launching
 from distail.recipe import Recipe
 from tests.cli.calling import call

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distail.errors import DistailError
-from distail.synthetic.selection import class_major_labels, random_choice, select_indices, select_real_images
+from distail.problem import class_major_labels
+from distail.synthetic.selection import random_choice, select_indices, select_real_images
 from tests.methods.tiny import tiny_images, tiny_problem
 
 sizes = st.lists(st.integers(1, 8), min_size=2, max_size=5)

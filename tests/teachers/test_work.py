@@ -3,8 +3,8 @@ import pytest
 from distail.experts.bank import ExpertBank
 from distail.problem import Work
 from distail.teachers.spec import TeacherSpec
-from distail.teachers.teaching import teach
-from distail.teachers.work import teacher_architecture, teachers_work
+from distail.teachers.teaching import teach, teacher_architecture
+from distail.teachers.work import teachers_work
 from tests.methods.tiny import CHEAP_TEACHER, tiny_problem
 
 
