@@ -19,15 +19,15 @@ from distail.data.long_tail import make_long_tailed
 from distail.data.preprocess import Preprocessing
 from distail.distilled import DistilledSet, load_distilled
 from distail.errors import DistailError
-from distail.learn.adsa import Confidence, confidence, fair_logits, fair_tau
+from distail.learn.adsa import Confidence, confidence, fair_logits, fair_tau, fair_teacher
 from distail.learn.labels import labelled_training_set
-from distail.models.saved import SavedNetwork, batch_logits, load_network
+from distail.models.saved import SavedNetwork, batch_logits, load_network, save_network
 from distail.progress import Progress, SilentProgress
 from distail.provenance import environment
 from distail.report.picture import image_grid
 from distail.run_folder import RunFolder
 from distail.runtime import DeviceName, Runtime, resolve_runtime
-from distail.scoring import TrainingSource, is_distilled
+from distail.scoring import TrainingSource, is_distilled, own_teacher
 from distail.seeding import torch_generator
 from distail.synthetic.relabel import answers_for, views_for
 from distail.training.recipe import TrainRecipe
@@ -99,7 +99,8 @@ def relabel(
         adsa: whether labels are corrected for the long tail of the training data.
         train: the training data, where the set does not say how many images of each class it was made from.
         imbalance: the long tail given to `train`.
-        out: folder for the new set, a run folder as others; nothing is written when omitted.
+        out: folder for the new set, a run folder as others; nothing is written when omitted. The teacher, or that of
+            the set's run, goes with it, corrected like the labels, so that students can ask it.
 
     Raises:
         DistailError: nothing is asked, labels are to be corrected where there are none, views without a teacher or of
@@ -125,8 +126,30 @@ def relabel(
     }
     new = replace(found.distilled, provenance={**distilled.provenance, "relabelled": facts})
     if out is not None:
-        _write(RunFolder(out), new)
+        folder = RunFolder(out)
+        _write(folder, new)
+        if asked := _teacher_beside(target, network, counts, found.tau, progress):
+            save_network(folder.teacher, asked)
     return replace(found, distilled=new)
+
+
+def _teacher_beside(
+    target: DistilledSet | str | Path,
+    network: SavedNetwork | None,
+    class_counts: Sequence[int] | None,
+    tau: float | None,
+    progress: Progress,
+) -> SavedNetwork | None:
+    """What students of the new set can ask: the network that labelled it, or that of its run, made fair like labels."""
+    if network is None and not isinstance(target, DistilledSet) and (own := own_teacher(target)).exists():
+        network = load_network(own)
+    if network is None or class_counts is None or tau is None:
+        return network
+    try:
+        return fair_teacher(network, class_counts, tau)
+    except DistailError as error:
+        progress.warn(f"no network goes with the new set for students to ask: {error}")
+        return None
 
 
 def relabelled(

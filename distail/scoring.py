@@ -129,15 +129,24 @@ def teacher_file(
         return Path(teacher)
     if labels != "teacher" or isinstance(target, DistilledSet):
         return None
-    path = Path(target)
-    folder = path if path.is_dir() else path.parent
-    own = RunFolder(folder.parent if folder.name == RunFolder.SNAPSHOTS else folder).teacher
+    own = own_teacher(target)
     if not own.exists():
         raise DistailError(
             f"{target} has no teacher of its own: there is no {own}. Name one with --teacher FILE, such as a network "
             "that `distail baseline --save` or `distail train` made, or leave out --labels teacher."
         )
     return own
+
+
+def own_teacher(target: str | Path) -> Path:
+    """Where the teacher of a run is, if it has one.
+
+    Args:
+        target: a run folder, or a set in one.
+    """
+    path = Path(target)
+    folder = path if path.is_dir() else path.parent
+    return RunFolder(folder.parent if folder.name == RunFolder.SNAPSHOTS else folder).teacher
 
 
 def with_teacher(recipe: EvaluationRecipe, target: DistilledSet | str | Path) -> EvaluationRecipe:

@@ -12,7 +12,8 @@ from distail.distilled import DistilledSet, load_distilled
 from distail.errors import DistailError
 from distail.learn.adsa import confidence, fair_logits, fair_tau
 from distail.learn.labels import labelled_training_set
-from distail.models.saved import SavedNetwork, save_network
+from distail.models.saved import SavedNetwork, load_network, save_network
+from distail.progress import PlainProgress
 from distail.relabelling import relabel, relabelled, teacher_logits
 from distail.run_folder import RunFolder
 from distail.runtime import Runtime
@@ -126,10 +127,33 @@ def test_a_run_folder_of_its_own(teacher, tmp_path):
         "distilled.safetensors",
         "images.png",
         "manifest.json",
+        "teacher.safetensors",
     }
     same = distail.relabel(known(), teacher=teacher, adsa=True)
     assert same.provenance["relabelled"]["from_sha256"] == made.provenance["relabelled"]["from_sha256"]
     assert torch.equal(same.soft_labels, made.soft_labels)
+
+
+def test_students_can_ask_the_network_that_labelled_and_a_corrected_one(teacher, tmp_path):
+    known().save(tmp_path / "old" / "distilled.safetensors")
+    relabel(tmp_path / "old", teacher=teacher, out=tmp_path / "new")
+    images = torch.rand(5, 3, 8, 8)
+    asked = [load_network(RunFolder(tmp_path / "new").teacher).predict_logits(images, 5)]
+    # Without naming a teacher: that of the run is corrected by what was found for the labels.
+    made = relabel(tmp_path / "new", adsa=True, out=tmp_path / "fair")
+    assert made.tau > 0
+    asked.append(load_network(RunFolder(tmp_path / "fair").teacher).predict_logits(images, 5))
+    torch.testing.assert_close(asked[1], fair_logits(asked[0], COUNTS, made.tau))
+
+
+def test_a_network_that_cannot_be_corrected_stays_behind(tmp_path):
+    task = tiny_task(TRAIN, architecture="convnet1-w8-cosine", epochs=1)
+    cosine = build_baseline("cross_entropy", {}).fit(task).saved
+    said: list[str] = []
+    progress = PlainProgress(said.append)
+    relabel(known(), teacher=cosine, adsa=True, out=tmp_path / "fair", progress=progress)
+    assert not RunFolder(tmp_path / "fair").teacher.exists()
+    assert "no network goes with the new set for students to ask: ADSA needs" in said[0]
 
 
 def test_training_data_in_the_place_of_what_the_set_knows(teacher):

@@ -47,6 +47,7 @@ def relabel(
     """
     from distail.relabelling import relabel as make
     from distail.report.labels import labels_report
+    from distail.run_folder import RunFolder
 
     made = make(
         target,
@@ -63,5 +64,6 @@ def relabel(
     output.show(
         {"out": str(out), "tau": made.tau, "steps": [step.to_json() for step in made.steps]},
         *labels_report(made.distilled.class_names, steps, made.tau),
-        f"The new set is in {out}. Score it with `distail evaluate {out} --labels static`.",
+        f"The new set is in {out}. Score it with `distail evaluate {out} --labels static`"
+        + (", or --labels teacher to ask its network." if RunFolder(out).teacher.exists() else "."),
     )

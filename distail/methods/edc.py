@@ -33,7 +33,7 @@ from pydantic import Field
 from torch import Tensor
 
 from distail.methods._method import Method
-from distail.models import Network
+from distail.models import Network, build_network
 from distail.models.saved import SavedNetwork
 from distail.problem import Problem, Synthetic, Work
 from distail.synthetic.batches import class_sorted_batches
@@ -67,7 +67,10 @@ _NETWORKS = (
 
 
 def _observer(architecture: str | None) -> TeacherSpec:
-    """As the released code trains its networks: 5 epochs, on purpose."""
+    """As the script of the released code names it: 5 epochs, on purpose.
+
+    What that code then loads is the file of an epoch that 10 divides, so of the first; here it is the last.
+    """
     return TeacherSpec(
         architecture=architecture,
         train={
@@ -139,6 +142,9 @@ class EDC(RecoverySettings, Method):
             DistailError: a network's loss, the recovery's or the images are no longer finite; or the classifier of one
                 of several networks is not linear.
         """
+        for spec in self.observers if len(self.observers) > 1 else ():  # before hours of training
+            shape, architecture = problem.train.image_shape, teacher_architecture(problem, spec)
+            build_network(architecture, shape, problem.num_classes, seed=0).require_linear_classifier("edc")
         taught = [teach(problem, spec) for spec in self.observers]
         teacher = ensemble_of(taught)
         recovery = Recovery(

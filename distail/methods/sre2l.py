@@ -21,9 +21,11 @@ from pydantic import Field
 
 from distail.errors import DistailError
 from distail.methods._method import Method
+from distail.models import build_network
 from distail.problem import Problem, Synthetic, Work
 from distail.synthetic.batches import batches_of_all_classes
 from distail.synthetic.initial import random_start
+from distail.synthetic.layer_inputs import layers_of_kind
 from distail.synthetic.recovery import (
     Observer,
     Recovery,
@@ -88,14 +90,16 @@ class SRe2L(RecoverySettings, Method):
         Raises:
             DistailError: the teacher has no batch norm; or its loss, the recovery's or the images are no longer finite.
         """
+        architecture = teacher_architecture(problem, self.teacher)
+        plain = build_network(architecture, problem.train.image_shape, problem.num_classes, seed=0)
+        if not layers_of_kind(plain, ("batch_norm",)):
+            raise DistailError(
+                f"sre2l aligns statistics of batch normalisation, and {architecture} has none. Choose a "
+                "teacher with it, such as --set teacher.architecture=convnet3-batch."
+            )
         teacher = teach(problem, self.teacher)
         network = ready(problem, teacher)
         wanted = running_statistics(network)
-        if not wanted:
-            raise DistailError(
-                f"sre2l aligns statistics of batch normalisation, and {teacher.architecture} has none. Choose a "
-                "teacher with it, such as --set teacher.architecture=convnet3-batch."
-            )
         recovery = Recovery(
             name="sre2l",
             settings=self,

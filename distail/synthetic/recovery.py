@@ -195,20 +195,21 @@ class _Descent:
         recovery, running = self.recovery, dict(running)
         turn = iteration % len(recovery.observers)
         whole = torch.zeros_like(images)
-        figures = dict.fromkeys(("loss", "cross_entropy", "statistics"), 0.0)
+        names, found_losses = ("loss", "cross_entropy", "statistics"), []
         for number, batch in enumerate(recovery.batches):
             generator = self.problem.generator(recovery.name, "views", iteration, number)
-            leaf = images[batch.to(images.device)].detach().requires_grad_()
+            batch = batch.to(images.device)
+            leaf = images[batch].detach().requires_grad_()
             views = random_views(leaf, recovery.view, recovery.settings.smallest_crop, generator)
-            labels, smoothed = self.labels[batch.to(images.device)], running.get((number, turn), {})
+            labels, smoothed = self.labels[batch], running.get((number, turn), {})
             cross_entropy, distance, running[number, turn] = self._losses((number, turn), views, labels, smoothed)
             loss = cross_entropy + recovery.settings.statistics_weight * distance
             (found,) = torch.autograd.grad(loss, leaf)
-            whole[batch.to(images.device)] = found
-            share = len(batch) / len(images)
-            for name, value in zip(figures, (loss, cross_entropy, distance), strict=True):
-                figures[name] += share * float(value.detach())
-        return whole, running, figures
+            whole[batch] = found
+            losses = torch.stack([loss.detach(), cross_entropy.detach(), distance.detach()])
+            found_losses.append(losses * (len(batch) / len(images)))
+        # Read once an iteration, since a GPU waits each time.
+        return whole, running, dict(zip(names, torch.stack(found_losses).sum(dim=0).tolist(), strict=True))
 
     def _losses(
         self,
@@ -224,6 +225,7 @@ class _Descent:
         if place not in self.wanted:
             self.wanted[place] = [(target.weight, _on(target.of(labels), views)) for target in observer.targets]
         wanted = self.wanted[place]
+        common = set.intersection(*(set(statistics) for _, statistics in wanted))
         groups = labels.unique(return_inverse=True)[1] if self.recovery.by_class else None
         distance = torch.zeros((), device=views.device)
         running: Statistics = {}
@@ -231,11 +233,10 @@ class _Descent:
         def see(name: str, inputs: Tensor) -> None:
             nonlocal distance
             weight = self.recovery.settings.first_layer_weight if name == first else 1.0
-            for key, numbers in arranged(name, layers[name], inputs):
-                if all(key in statistics for _, statistics in wanted):
-                    found, running[key] = _smoothed(spread_of(numbers, groups), smoothed.get(key), alpha)
-                    for share, statistics in wanted:
-                        distance = distance + weight * share * self.recovery.distance(key, found, statistics[key])
+            for key, numbers in arranged(name, layers[name], inputs, among=common):
+                found, running[key] = _smoothed(spread_of(numbers, groups), smoothed.get(key), alpha)
+                for share, statistics in wanted:
+                    distance = distance + weight * share * self.recovery.distance(key, found, statistics[key])
 
         with watched(observer.network, layers, see), self.problem.runtime.autocast():
             logits = observer.network(views)

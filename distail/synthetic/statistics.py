@@ -19,7 +19,7 @@ Sources: Shao et al., EDC, NeurIPS 2024; RLDD, AAAI 2026; patches from Shao et a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -52,11 +52,21 @@ Statistics = dict[str, Spread]
 """By the layer's name and what was taken, such as 'backbone.4/channels'; in the order of the layers."""
 
 
-def arranged(name: str, kind: LayerKind, inputs: Float[Tensor, "n c h w"]) -> Iterator[tuple[str, Tensor]]:
-    """(key, numbers) of each statistic of a layer's input; numbers are (images, d, samples of each of the d)."""
+def arranged(
+    name: str, kind: LayerKind, inputs: Float[Tensor, "n c h w"], among: Container[str] | None = None
+) -> Iterator[tuple[str, Tensor]]:
+    """(key, numbers) of each statistic of a layer's input; numbers are (images, d, samples of each of the d).
+
+    Args:
+        name: of the layer.
+        kind: of the layer.
+        inputs: what enters it.
+        among: keys that are wanted; all when None.
+    """
     inputs = wide(inputs)
-    yield f"{name}/channels", inputs.flatten(2)
-    if kind == "convolution":
+    if among is None or f"{name}/channels" in among:
+        yield f"{name}/channels", inputs.flatten(2)
+    if kind == "convolution" and (among is None or f"{name}/patches" in among):
         yield f"{name}/patches", _patches(inputs)
 
 
@@ -83,8 +93,9 @@ def spread_of(numbers: Float[Tensor, "n d s"], groups: Int64[Tensor, " n"] | Non
     share = F.one_hot(groups).to(numbers)
     share = share / share.sum(0)
     within, means = torch.var_mean(numbers, dim=2, correction=0)
-    mean = share.T @ means
-    return Spread(mean, share.T @ (within + (means - mean[groups]).square()))
+    with torch.autocast(numbers.device.type, enabled=False):  # which would take these products in half precision
+        mean = share.T @ means
+        return Spread(mean, share.T @ (within + (means - mean[groups]).square()))
 
 
 def running_statistics(network: Network) -> Statistics:

@@ -28,7 +28,7 @@ from distail.training.schedule import decay_epoch, learning_rate
 from distail.training.state import History, TrainingState, training_name
 from distail.training.targets import Targets
 from distail.training.technique import PLAIN, Technique
-from distail.training.training_set import TrainingSet, shuffled_batches
+from distail.training.training_set import TrainingSet, shuffled_batches, without_single_image
 
 
 @dataclass(frozen=True)
@@ -174,6 +174,8 @@ def _train_epoch(
         batches = technique.batches(epoch, generator)
     else:
         batches = shuffled_batches(len(lesson.data), lesson.recipe.batch_size, generator)
+    if network.mixes_images:
+        batches = without_single_image(batches)
     total = torch.zeros((), device=runtime.device)
     for step, indices in enumerate(batches):
         optimizer.param_groups[0]["lr"] = learning_rate(lesson.recipe, epoch, step, len(batches))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -136,6 +137,16 @@ class TensorTrainingSet:
         tensors = {"images": self.all_images, **self.all_targets.tensors()}
         own = {name: tensor.cpu() for name, tensor in tensors.items()}
         return tensors_digest(own, f"tensors of {self.num_classes} classes")
+
+
+def without_single_image(batches: Sequence[Tensor]) -> Sequence[Tensor]:
+    """The same, a last batch of one image joined to the one before it.
+
+    Batch normalisation has no variance of a single image where maps have shrunk to one place.
+    """
+    if len(batches) < 2 or len(batches[-1]) > 1:
+        return batches
+    return [*batches[:-2], torch.cat(list(batches[-2:]))]
 
 
 def shuffled_batches(num_images: int, batch_size: int, generator: torch.Generator) -> list[Int64[Tensor, " b"]]:

@@ -37,6 +37,13 @@ def test_the_networks_of_the_paper_take_turns_and_label():
         torch.testing.assert_close(made.teacher.network(made.images), made.soft_labels, rtol=1e-4, atol=1e-5)
 
 
+def test_a_cosine_classifier_among_several_is_refused_before_any_is_trained(monkeypatch):
+    monkeypatch.setattr("distail.methods.edc.teach", lambda *_: pytest.fail("was trained"))
+    cosine = CHEAP_TEACHER.model_copy(update={"architecture": "convnet1-w4-batch-cosine"})
+    with pytest.raises(DistailError, match="linear classifier"):
+        quick("edc", observers=(CHEAP_TEACHER, cosine)).distill(tiny_problem(**BN))
+
+
 def test_the_mean_of_all_networks_labels():
     problem = tiny_problem(**BN)
     made = quick("edc", observers=TWO).distill(problem)

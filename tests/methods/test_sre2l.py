@@ -55,7 +55,8 @@ def test_the_set_brings_its_teacher_and_how_students_train():
         torch.testing.assert_close(made.teacher.network.eval()(made.images), made.soft_labels, rtol=1e-4, atol=1e-5)
 
 
-def test_a_network_without_batch_norm_is_refused():
+def test_a_network_without_batch_norm_is_refused_before_it_is_trained(monkeypatch):
+    monkeypatch.setattr("distail.methods.sre2l.teach", lambda *_: pytest.fail("was trained"))
     method = quick("sre2l", teacher=CHEAP_TEACHER.model_copy(update={"architecture": "convnet2-w8"}))
     with pytest.raises(DistailError, match=r"convnet2-w8 has none\. .*--set teacher\.architecture=convnet3-batch"):
         method.distill(tiny_problem())

@@ -149,3 +149,12 @@ def test_each_class_among_labels_has_its_own_row():
             own = moments.of_labels(torch.tensor([label]))[key]
             assert torch.equal(spread.mean[row], own.mean)
             torch.testing.assert_close(spread.variance[row], own.variance)
+
+
+def test_groups_are_measured_in_full_precision_under_autocast():
+    numbers, groups = torch.randn(6, 5, 7, generator=torch.Generator().manual_seed(1)), torch.tensor([0, 1, 0, 1, 1, 0])
+    plain = spread_of(numbers, groups)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        under = spread_of(numbers, groups)
+    assert torch.equal(under.mean, plain.mean)
+    assert torch.equal(under.variance, plain.variance)

@@ -293,3 +293,9 @@ def test_batches_are_those_of_the_training_set():
     order = torch.randperm(NUM_IMAGES, generator=torch_generator(SEED, "epoch", 0))
     batches = shuffled_batches(NUM_IMAGES, BATCH_SIZE, torch_generator(SEED, "epoch", 0))
     assert torch.equal(torch.cat(batches), order)
+
+
+def test_a_single_image_left_over_does_not_stop_deep_batch_norm():
+    nine = TensorTrainingSet(IMAGES[:9], Targets(LABELS[:9]), NUM_CLASSES)
+    history = train(new_network("resnet18-batch"), nine, recipe=recipe(epochs=1))
+    assert math.isfinite(history.losses[-1])

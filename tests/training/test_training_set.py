@@ -5,7 +5,13 @@ from hypothesis import strategies as st
 
 from distail.data.preprocess import fit_preprocessing
 from distail.training.targets import Targets
-from distail.training.training_set import RealTrainingSet, TensorTrainingSet, TrainingSet, shuffled_batches
+from distail.training.training_set import (
+    RealTrainingSet,
+    TensorTrainingSet,
+    TrainingSet,
+    shuffled_batches,
+    without_single_image,
+)
 from tests.methods.tiny import tiny_images
 
 
@@ -16,6 +22,18 @@ def test_an_epoch_sees_every_image_once(num_images, batch_size, seed):
     assert torch.cat(batches).sort().values.tolist() == list(range(num_images))
     assert all(len(batch) == batch_size for batch in batches[:-1])
     assert 1 <= len(batches[-1]) <= batch_size
+
+
+def test_a_last_batch_of_one_image_joins_the_one_before():
+    def sizes(*of: int) -> list[int]:
+        batches = torch.arange(sum(of)).split(list(of))
+        joined = without_single_image(batches)
+        assert torch.cat(list(joined)).tolist() == list(range(sum(of)))
+        return [len(batch) for batch in joined]
+
+    assert sizes(4, 4, 1) == [4, 5]
+    assert sizes(4, 4, 2) == [4, 4, 2]
+    assert sizes(1) == [1]
 
 
 def test_order_comes_from_the_generator_alone():
