@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from distail.bench.cell import expand, in_short
@@ -13,6 +13,7 @@ from distail.bench.jobs import Plan
 from distail.bench.result import CellResult, described
 from distail.bench.table import SCORE_TITLES, Table, build_table
 from distail.config import parse_config
+from distail.progress import format_seconds
 
 SCORES = ("accuracy", "worst_class", "class_std")
 _BESIDE = ("versions", "hardware", "threads", "precision")
@@ -78,15 +79,22 @@ def _grid_tables(report: dict[str, Any]) -> str:
     known, keys = committed.known, set(committed.plan.keys)
     done = sum(known[key].status == "done" for key in keys if key in known)
     hardware = sorted({f"{cell['hardware']}, threads a process: {cell['threads']}" for cell in report["cells"]})
-    parts = [f"{done} of {len(keys)} cells are done ({'; '.join(hardware)})."]
+    spent = sum(known[key].seconds for key in keys if key in known)
+    parts = [
+        f"{done} of {len(keys)} cells are done ({'; '.join(hardware)}), in {format_seconds(spent)} of one process, "
+        "experts and teachers that lay there already left out."
+    ]
     networks = committed.networks
-    note = ""
+    notes = []
     for network in networks:
         for score in SCORES:
-            figures, note = as_markdown(committed.table(score, network)).strip().split("\n\n")
+            # The page shows every network, so no row is elsewhere.
+            table = replace(committed.table(score, network), elsewhere={})
+            figures, note = as_markdown(table).strip().split("\n\n")
+            notes.append(note)
             title = SCORE_TITLES[score].capitalize()
             parts += [f"### {title}, {network}" if len(networks) > 1 else f"### {title}", figures]
-    parts.append(note)
+    parts.append(max(notes, key=len))  # that with where published rows are printed
     missing = list(_missing(committed.plan, known))
     return "\n\n".join([*parts, "Not run: " + "; ".join(missing) + "." if missing else "Every cell has run."])
 
