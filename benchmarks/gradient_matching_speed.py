@@ -17,10 +17,11 @@ import torch
 import torch.nn.functional as F
 
 from distail.artifact import write_json
+from distail.choices import PrecisionName
 from distail.matching import FlatNetwork
 from distail.models import build_network
 from distail.provenance import environment
-from distail.runtime import PrecisionName, Runtime, resolve_runtime
+from distail.runtime import Runtime, resolve_runtime
 from distail.seeding import torch_generator
 from distail.synthetic.gradient_matching import match_class, row_cosine_distance
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from distail.choices import DeviceName, PrecisionName
 from distail.data.image_set import ImageSet
 from distail.errors import DistailError
 from distail.evaluation.baseline import BaselineResult, BaselineScoring, evaluate_baseline
@@ -11,7 +12,7 @@ from distail.evaluation.recipe import BaselineRecipe
 from distail.learn.kept import KeptNetworks
 from distail.progress import Progress, SilentProgress
 from distail.recipe import DataRecipe
-from distail.runtime import DeviceName, PrecisionName, resolve_runtime
+from distail.runtime import resolve_runtime
 from distail.scoring import open_test_images
 from distail.training_images import TrainingImages, load_training_images, training_images
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field
 
+from distail.choices import DeviceName, PrecisionName, PreprocessingKind
 from distail.config import Config
 from distail.data.image_set import IN_MEMORY, ImageSet
 from distail.data.sources import read_test_source, source_splits
@@ -36,7 +36,7 @@ class GroupRecipe(Config):
     """How groups are found."""
     architecture: str = "convnet3"
     """The network whose features are grouped."""
-    preprocessing: Literal["none", "normalize", "zca"] = "normalize"
+    preprocessing: PreprocessingKind = "normalize"
     """Fitted on the training images of each data set."""
     seed: int = 0
     """Seed of the grouping that is kept."""
@@ -46,9 +46,9 @@ class GroupRecipe(Config):
     """'balanced', imbalance factors, and distilled sets whose groups are set beside."""
     test: str | None = None
     """Source of test images, with features='test'; the source's own test split when omitted."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: DeviceName = "auto"
     """Where to compute."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: PrecisionName = "auto"
     """Precision of network passes."""
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from pydantic import Field, field_validator
 
+from distail.choices import DeviceName, PrecisionName, PreprocessingKind
 from distail.config import Config, parse_config
 from distail.errors import DistailError
 from distail.evaluation.recipe import EvaluationRecipe
@@ -40,15 +41,15 @@ class Recipe(Config):
     """Hyper-parameters of the method that differ from its defaults."""
     images_per_class: int = Field(default=10, ge=1)
     """Synthetic images of each class (IPC)."""
-    preprocessing: Literal["none", "normalize", "zca"] = "normalize"
+    preprocessing: PreprocessingKind = "normalize"
     """Fitted on the long-tailed training images only."""
     architecture: str = "convnet3"
     """The network that the method trains or samples."""
     seed: int = 0
     """Source of all randomness but that of the long-tailed split, which is fixed."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: DeviceName = "auto"
     """Where to compute."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: PrecisionName = "auto"
     """Precision of network passes; parameters and images are always fp32."""
     test: str | None = None
     """Source of the test images; the source's own test split when omitted."""

@@ -1,4 +1,7 @@
-"""Where and how tensors are computed: device, precision, memory. The only file that asks about hardware."""
+"""Where and how tensors are computed: device, precision, memory, and what the hardware is called.
+
+What else the package asks about hardware is how many GPUs there are, where work is shared out among processes.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,10 @@ from typing import Literal
 
 import torch
 
+from distail.choices import DeviceName, PrecisionName
 from distail.errors import DistailError
 from distail.peers import ALONE, Peers
 
-DeviceName = Literal["auto", "cpu", "cuda", "mps"]
-PrecisionName = Literal["auto", "fp32", "bf16"]
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 """Names of settings in glibc's malloc.h."""
 _RESET_PEAK = "5"
@@ -139,8 +141,12 @@ def hardware_name(device: str) -> str:
     """A short description for provenance, such as 'x86_64, 2 cores' or the name of the GPU."""
     if device == "cuda":
         return torch.cuda.get_device_name()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{_cpu_model()}, {cores} cores"
+    return f"{_cpu_model()}, {num_cores()} cores"
+
+
+def num_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cpu_model() -> str:

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1] / "distail"
 ORDER = (
     # what everything may use
     "errors",
+    "choices",
     "config",
     "plugins",
     "progress",

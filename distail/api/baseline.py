@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from distail.choices import DeviceName, PrecisionName
 from distail.config import parse_config
 from distail.data.image_set import ImageSet
 from distail.evaluation.recipe import BaselineRecipe
@@ -15,7 +16,6 @@ from distail.full_data import run_baseline
 from distail.models.saved import save_network
 from distail.progress import Progress
 from distail.recipe import DataRecipe
-from distail.runtime import DeviceName, PrecisionName
 
 
 def baseline(

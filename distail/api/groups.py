@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from distail.choices import DeviceName, PrecisionName
 from distail.config import parse_config
 from distail.data.image_set import ImageSet
 from distail.group_data import GroupRecipe
 from distail.group_study import GroupStudy, study_groups
 from distail.groups.settings import FeatureImages
 from distail.progress import Progress
-from distail.runtime import DeviceName, PrecisionName
 
 
 def find_groups(

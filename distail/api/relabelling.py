@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from distail import relabelling
+from distail.choices import DeviceName
 from distail.data.image_set import ImageSet
 from distail.distilled import DistilledSet
 from distail.models.saved import SavedNetwork
 from distail.progress import Progress
-from distail.runtime import DeviceName
 
 
 def relabel(

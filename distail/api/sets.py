@@ -8,6 +8,7 @@ from typing import Any
 
 from distail import devices as several
 from distail import scoring
+from distail.choices import DeviceName, PrecisionName
 from distail.config import parse_config
 from distail.data.image_set import ImageSet
 from distail.distilled import DistilledSet
@@ -18,7 +19,6 @@ from distail.groups.grouping import Grouping
 from distail.groups.settings import TwoStageRecipe
 from distail.progress import Progress
 from distail.recipe import Recipe
-from distail.runtime import DeviceName, PrecisionName
 from distail.training_images import training_images
 
 

@@ -7,9 +7,10 @@ from functools import cached_property
 from typing import Any
 
 from distail.checkpoint import Checkpoint
+from distail.choices import PreprocessingKind
 from distail.data.holdout import hold_out
 from distail.data.image_set import ImageSet
-from distail.data.preprocess import Preprocessing, PreprocessingKind, fit_preprocessing
+from distail.data.preprocess import Preprocessing, fit_preprocessing
 from distail.errors import DistailError
 from distail.learn.kept import KeptNetworks
 from distail.learn.student import Classroom, train_student

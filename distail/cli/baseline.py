@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from distail.choices import PreprocessingKind
 from distail.cli.options import Compute, Output, Repeatable, Whole, parse_settings, require_place
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def baseline(
     lr: float | None = None,
     schedule: Literal["step", "cosine", "constant"] | None = None,
     augmentation: str | None = None,
-    preprocessing: Literal["none", "normalize", "zca"] = "normalize",
+    preprocessing: PreprocessingKind = "normalize",
     networks: Path | None = None,
     save: Path | None = None,
     out: Path | None = None,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from distail.choices import PreprocessingKind
 from distail.cli.options import Compute, Devices, Output, Repeatable, Whole, parse_settings
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def distill(
     imbalance: float | None = None,
     out: Path | None = None,
     set: Annotated[tuple[str, ...], Repeatable] = (),
-    preprocessing: Literal["none", "normalize", "zca"] = "normalize",
+    preprocessing: PreprocessingKind = "normalize",
     arch: str = "convnet3",
     holdout: float | None = None,
     image_size: Annotated[int | None, Whole] = None,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
+from distail.choices import PreprocessingKind
 from distail.cli.options import Compute, Devices, Output, Repeatable, Whole, asked_recipe, parse_settings
 from distail.errors import DistailError, counted
 
@@ -32,7 +33,7 @@ def train(
     for_: Annotated[str | None, Parameter(name="--for")] = None,
     set: Annotated[tuple[str, ...], Repeatable] = (),
     imbalance: float | None = None,
-    preprocessing: Literal["none", "normalize", "zca"] | None = None,
+    preprocessing: PreprocessingKind | None = None,
     arch: str | None = None,
     holdout: float | None = None,
     image_size: Annotated[int | None, Whole] = None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from distail.choices import PreprocessingKind
 from distail.cli.options import Compute, Output, Repeatable, Whole, num_groups, parse_settings
 from distail.errors import DistailError
 
@@ -28,7 +29,7 @@ def group(
     arch: str = "convnet3",
     epochs: Annotated[int, Whole] = 50,
     set: Annotated[tuple[str, ...], Repeatable] = (),
-    preprocessing: Literal["none", "normalize", "zca"] = "normalize",
+    preprocessing: PreprocessingKind = "normalize",
     seeds: Annotated[int, Whole] = 1,
     compare: Annotated[tuple[str, ...], Repeatable] = (),
     out: Path | None = None,

@@ -6,10 +6,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from distail.choices import DeviceName, PrecisionName
 from distail.errors import DistailError
 from distail.progress import Progress, no_more, progress_for
 
@@ -47,9 +48,9 @@ Whole = Parameter(converter=_whole_number)
 class Compute:
     """Where and how to compute."""
 
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: DeviceName = "auto"
     """Device to compute on."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: PrecisionName = "auto"
     """Precision of network passes; bf16 where the hardware multiplies it faster."""
 
 

@@ -16,17 +16,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from distail.choices import PreprocessingKind
 from distail.data.image_set import ImageSet
 from distail.data.statistics import channel_statistics, images_per_chunk, principal_directions
 from distail.errors import DistailError, did_you_mean
-
-PreprocessingKind = Literal["none", "normalize", "zca"]
 
 ZCA_EPS = 0.1
 """Added to every variance before the square root; squared units of pixels scaled to [0, 1]. MTT's value."""

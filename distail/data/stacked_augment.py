@@ -28,7 +28,7 @@ class StackedDSA:
         DistailError: an unknown operation.
     """
 
-    strategy: str = "color_crop_cutout"
+    strategy: str
 
     def __post_init__(self) -> None:
         DSA(self.strategy)  # refuses unknown operations

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_serializer
 
+from distail.choices import PreprocessingKind
 from distail.config import Config
 from distail.groups.settings import TwoStageRecipe
 from distail.training.recipe import LabelProtocol, TrainRecipe
@@ -55,5 +56,5 @@ class BaselineRecipe(Config):
     """Networks to train; they get the seeds 0, 1, 2, ..."""
     train: dict[str, Any] = {}
     """What differs from how the baseline trains networks by default; keys of `TrainRecipe`."""
-    preprocessing: Literal["none", "normalize", "zca"] = "normalize"
+    preprocessing: PreprocessingKind = "normalize"
     """Fitted on the images that networks learn from."""

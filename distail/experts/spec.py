@@ -7,9 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from distail.config import Config
-
-DSA_ALL = "color_crop_cutout_flip_scale_rotate"
-"""Every DSA operation."""
+from distail.training.recipe import DSA_ALL
 
 
 class RepresentationSpec(Config):

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from distail.config import Config
-from distail.experts.spec import DSA_ALL
+from distail.training.recipe import DSA_ALL
 
 
 class MatchingSettings(Config):

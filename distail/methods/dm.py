@@ -23,6 +23,7 @@ from distail.models.embedding import wide
 from distail.problem import Load, Problem, Synthetic, Work, class_major_labels
 from distail.synthetic.image_state import ImageState, divergence
 from distail.synthetic.selection import random_choice, select_real_images
+from distail.training.recipe import DSA_ALL
 
 _CHUNK = 256
 """Real images embedded at once where the network allows it; the gradient does not pass through them."""
@@ -44,7 +45,7 @@ class DM(Method):
     """SGD step size on the images (paper: 1 up to IPC 50, 10 above)."""
     momentum: float = Field(default=0.5, ge=0, lt=1)
     """SGD momentum on the images (paper: 0.5)."""
-    augmentation: str = "color_crop_cutout_flip_scale_rotate"
+    augmentation: str = DSA_ALL
     """DSA operations, siamese: one set of parameters a class for real and synthetic images alike."""
 
     def work(self, problem: Problem) -> Work:

@@ -10,11 +10,11 @@ Published for balanced CIFAR-10, ConvNet-3, IPC 1/10/50: 28.8/52.1/60.6. No long
 from typing import ClassVar, Literal
 
 from distail.data import augment
-from distail.experts.spec import DSA_ALL
 from distail.methods._method import Method
 from distail.problem import Problem, Synthetic, Work
 from distail.synthetic.gradient_descent import GradientMatchingSettings, gradient_matching_work, match_gradients
 from distail.synthetic.initial import random_start
+from distail.training.recipe import DSA_ALL
 
 
 class DSA(GradientMatchingSettings, Method):

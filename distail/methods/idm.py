@@ -30,7 +30,6 @@ from torch import Tensor
 
 from distail.artifact import with_prefix
 from distail.data.augment import DSA
-from distail.experts.spec import DSA_ALL
 from distail.methods._method import Method
 from distail.models.embedding import batch_features, wide
 from distail.problem import Load, Problem, Synthetic, Work, class_major_labels
@@ -38,6 +37,7 @@ from distail.synthetic.image_state import ImageState, divergence
 from distail.synthetic.mosaic import compose, decode_preprocessed, require_divisible
 from distail.synthetic.selection import random_choice, select_indices
 from distail.training.learner import Learner
+from distail.training.recipe import DSA_ALL
 from distail.training.targets import Targets
 
 _LEARNER_VECTORS = 2

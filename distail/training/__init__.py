@@ -1,1 +1,1 @@
-"""The one supervised training loop, used by experts, methods and students alike."""
+"""Supervised training: the loop of students, baselines and teachers, that of two mixed views, and single steps."""

@@ -8,6 +8,8 @@ from pydantic import Field
 
 from distail.config import Config
 
+DSA_ALL = "color_crop_cutout_flip_scale_rotate"
+"""The operations of the common evaluation, of which each batch gets one (arXiv:2102.08259)."""
 LabelProtocol = Literal["hard", "static", "teacher"]
 """hard: class indices; static: soft labels stored in the set; teacher: a network labels every augmented view."""
 
@@ -38,7 +40,7 @@ class TrainRecipe(Config):
     evenly to zero; one_cycle: up from a 25th over the first 30%, then as a cosine to nearly zero."""
     warmup: float = Field(default=0.0, ge=0, lt=1)
     """Share of all steps over which the step size first grows evenly from zero."""
-    augmentation: str = "color_crop_cutout_flip_scale_rotate"
+    augmentation: str = DSA_ALL
     """DSA operations joined by '_', of which each batch gets one; 'rand', RandAugment, or 'rand-2-9' for its number of
     operations and magnitude; '+' between such parts applies all parts in turn, as in 'rand+resized+flip'; or 'none'."""
     smallest_crop: float = Field(default=0.08, gt=0, le=1)

@@ -1,8 +1,9 @@
 import pytest
 
 from distail.config import parse_config
+from distail.data.augment import DSA
 from distail.errors import DistailError
-from distail.training.recipe import TrainRecipe
+from distail.training.recipe import DSA_ALL, TrainRecipe
 
 
 @pytest.mark.parametrize(("schedule", "epochs"), [("step", 8), ("cosine", 7), ("constant", 7)])
@@ -15,6 +16,7 @@ def test_defaults_are_the_common_evaluation():
     assert (recipe.num_epochs, recipe.batch_size, recipe.learning_rate) == (1001, 256, 0.01)
     assert (recipe.momentum, recipe.weight_decay) == (0.9, 5e-4)
     assert recipe.augmentation.split("_") == ["color", "crop", "cutout", "flip", "scale", "rotate"]
+    assert recipe.augmentation == DSA_ALL == DSA().strategy
 
 
 @pytest.mark.parametrize(
