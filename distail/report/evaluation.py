@@ -38,10 +38,16 @@ def subject_title(subject: str, distilled: DistilledSet | None = None) -> str:
     return subject.replace("distilled", f"distilled ({method}{changed})")
 
 
+def by_network(result: Evaluation) -> list[tuple[str, str]]:
+    """(subject, architecture) of all rows: those of a network side by side, the set before what it is compared with."""
+    networks = list(dict.fromkeys(architecture for _, architecture in result.groups))
+    return sorted(result.groups, key=lambda row: (networks.index(row[1]), row[0] != "distilled"))
+
+
 def evaluation_tables(result: Evaluation, distilled: DistilledSet | None = None) -> list[Table]:
     """The table of scores, and that of per-class accuracies."""
     score_rows, class_rows = [], {}
-    for subject, architecture in result.groups:
+    for subject, architecture in by_network(result):
         first = result.of(subject, architecture)[0]
         title = subject_title(subject, distilled)
         summary = result.summary(subject, architecture)

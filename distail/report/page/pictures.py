@@ -23,6 +23,9 @@ COLUMNS = 10
 MAX_PICTURE_SIDE = 1600
 """Longer side in pixels above which a picture of a file is reduced."""
 
+MAX_PLAIN_BYTES = 500_000
+"""Size of a PNG above which a picture of a file is reduced to 256 colours."""
+
 _BASE64 = 4 / 3
 _SMALLEST_SIDE = 24
 """Pixels a side below which images are not reduced, since nothing could be told from them."""
@@ -126,7 +129,7 @@ def shares_picture(shares: Float[Tensor, "k k"], alt: str) -> Picture:
 
 
 def file_picture(path: Path, alt: str) -> Picture:
-    """A picture from a file, reduced if it is very large.
+    """A picture from a file: with fewer pixels if it is very large, and in fewer colours if it takes many bytes.
 
     Raises:
         OSError: it is not there or no picture.
@@ -134,8 +137,12 @@ def file_picture(path: Path, alt: str) -> Picture:
     with Image.open(path) as opened:
         picture = opened.convert("RGB")
     picture.thumbnail((MAX_PICTURE_SIDE, MAX_PICTURE_SIDE))
-    few = picture.quantize(128)  # drawings and scatter plots lose nothing that the eye sees
-    return Picture(_png(few), picture.width, picture.height, alt)
+    uri = _png(picture)
+    if len(uri) > MAX_PLAIN_BYTES * _BASE64:
+        # An octree keeps colours that are rare but far from all others, as of a class among many. A median cut, which
+        # is the default, spends its colours on what is frequent, and two classes may become one.
+        uri = _png(picture.quantize(256, method=Image.Quantize.FASTOCTREE))
+    return Picture(uri, picture.width, picture.height, alt)
 
 
 def _displayable(pixels: UInt8[Tensor, "n c h w"]) -> UInt8[np.ndarray, "n h w c2"]:

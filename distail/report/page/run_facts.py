@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -39,16 +40,20 @@ class FoundGroups:
     """What `distail group` left.
 
     Attributes:
-        folder: where.
+        folder: where the files are.
+        where: the same for a reader: its name, and whether it is in the run folder or beside it.
         grouping: which classes belong together.
         pictures: files of the pictures that are there, by their name in `GROUP_PICTURES`.
         agreement: how alike groupings are over seeds and other data, as JSON values; may be empty.
+        others: where further groups of the same classes are, which are not shown.
     """
 
     folder: Path
+    where: str
     grouping: Grouping
     pictures: dict[str, Path]
     agreement: tuple[dict[str, Any], ...] = ()
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -212,32 +217,50 @@ def _number(value: object) -> float | None:
 
 
 def _groups(path: Path, distilled: DistilledSet, data_sha256: str | None, unreadable: list[str]) -> FoundGroups | None:
-    """Groups in the run folder, or in a folder beside it if they are of the same images."""
-    inside = [path, *sorted(child for child in path.iterdir() if child.is_dir())]
-    beside = sorted(child for child in path.resolve().parent.iterdir() if child.is_dir())
-    for folder in (*inside, *beside):
+    """The newest groups in the run folder; where it has none, the newest in a folder beside it, of the same images."""
+    own = path.resolve()
+    inside = [(folder, f"{folder.name} in the run folder") for folder in _folders_in(own)]
+    beside = [(folder, f"{folder.name} beside the run folder") for folder in _folders_in(own.parent) if folder != own]
+    found: list[tuple[bool, float, FoundGroups]] = []
+    for folder, where in ((own, "the run folder"), *inside, *beside):
         file = folder / "grouping.json"
         if not file.exists():
             continue
         try:
             grouping = load_grouping(file)
         except DistailError as error:
-            unreadable.append(str(error))
+            unreadable.append(str(error).replace(f"{own.parent}/", ""))  # a page is passed on, and names no machine
             continue
+        is_inside = own in (folder, folder.parent)
         same_images = grouping.provenance.get("data_sha256") == data_sha256 and data_sha256 is not None
-        if grouping.class_names == distilled.class_names and (folder in inside or same_images):
-            return _found(folder, grouping)
-    return None
+        if grouping.class_names == distilled.class_names and (is_inside or same_images):
+            found.append((is_inside, _time_of(grouping, file), _found(folder, grouping, where)))
+    if not found:
+        return None
+    first, *others = (one for _, _, one in sorted(found, key=lambda one: one[:2], reverse=True))
+    return replace(first, others=tuple(other.where for other in others))
 
 
-def _found(folder: Path, grouping: Grouping) -> FoundGroups:
+def _folders_in(path: Path) -> list[Path]:
+    return sorted(child for child in path.iterdir() if child.is_dir())
+
+
+def _time_of(grouping: Grouping, file: Path) -> float:
+    """When groups were found, in seconds since 1970: as they tell, for those that a person wrote as the file does."""
+    try:
+        return datetime.fromisoformat(str(grouping.provenance.get("written"))).timestamp()
+    except ValueError:
+        return file.stat().st_mtime
+
+
+def _found(folder: Path, grouping: Grouping, where: str) -> FoundGroups:
     pictures = {name: folder / f"{name}.png" for name in GROUP_PICTURES if (folder / f"{name}.png").exists()}
     try:
         manifest = read_json(folder / "manifest.json")
         agreement = tuple(manifest.get("agreement") or ()) if manifest.get("kind") == "groups" else ()
     except (DistailError, AttributeError):
         agreement = ()
-    return FoundGroups(folder, grouping, pictures, agreement)
+    return FoundGroups(folder, where, grouping, pictures, agreement)
 
 
 def _start(folder: RunFolder, distilled: DistilledSet, unreadable: list[str]) -> UInt8[Tensor, "n c h w"] | None:

@@ -11,13 +11,14 @@ from rich.console import RenderableType
 
 from distail.catalog import BuiltIn, built_in, recipe_names
 from distail.cost import class_counts
-from distail.data.long_tail import FEW_BELOW, MANY_ABOVE, shot_group
+from distail.data.long_tail import shot_group
 from distail.distilled import DistilledSet
 from distail.errors import DistailError
 from distail.methods._registry import find_method
 from distail.progress import format_seconds
 from distail.provenance import making_seconds
 from distail.report.evaluation import evaluation_tables
+from distail.report.group_pictures import MAX_MARKED_CLASSES
 from distail.report.page.charts import HEIGHT, WIDTH, LineChart, line_chart
 from distail.report.page.commands import Commands
 from distail.report.page.gallery import Budget, RealSamples, gallery
@@ -32,7 +33,7 @@ from distail.report.page.origin import (
 )
 from distail.report.page.pictures import Picture, file_picture
 from distail.report.page.run_facts import FoundGroups, RunFacts, Scored
-from distail.report.page.scores import EvaluationView, evaluation_view
+from distail.report.page.scores import SHOT_MEANINGS, EvaluationView, evaluation_view
 
 MAX_BYTES = 10_000_000
 """No page is larger."""
@@ -51,21 +52,13 @@ _MEANINGS = {
 }
 """Of the figures that a method logs."""
 
-_GROUP_ALTS = {
-    "features": "t-SNE of features of images, coloured by class, with a marker for each group",
-    "distances": "Distances between the classes, those of a group side by side",
-    "compared": "t-SNE of features of networks that were trained on each of the data sets compared",
-}
-
 
 @dataclass(frozen=True)
 class Groups:
-    """Groups of similar classes: names of the members of each, pictures, and how alike they are elsewhere."""
+    """Groups of similar classes: names of the members of each, and pictures."""
 
     members: tuple[tuple[str, ...], ...]
     pictures: tuple[Picture, ...]
-    agreement: tuple[dict[str, Any], ...]
-    folder: str
 
 
 @dataclass(frozen=True)
@@ -122,11 +115,7 @@ def _values(facts: RunFacts, views: Sequence[EvaluationView], real: RealSamples,
         "again": can_be_made_again(facts),
         "published": _published(facts),
         "open_classes": OPEN_CLASSES,
-        "shot_meanings": {
-            "many": f"more than {MANY_ABOVE} training images",
-            "medium": f"{FEW_BELOW} to {MANY_ABOVE}",
-            "few": f"fewer than {FEW_BELOW}",
-        },
+        "shot_meanings": SHOT_MEANINGS,
         "chart": {"width": WIDTH, "height": HEIGHT},
         "one_protocol": len({view.labels for view in views}) <= 1,
     }
@@ -192,15 +181,28 @@ def _constant(values: Sequence[float | None]) -> bool:
 
 
 def _groups(found: FoundGroups) -> Groups:
-    pictures = []
+    names, grouping = found.grouping.class_names, found.grouping
+    alts, pictures = _group_alts(len(names)), []
     for name, path in found.pictures.items():
         try:
-            pictures.append(file_picture(path, _GROUP_ALTS[name]))
+            pictures.append(file_picture(path, alts[name]))
         except OSError:
             continue
-    names, grouping = found.grouping.class_names, found.grouping
     members = tuple(tuple(names[label] for label in grouping.members(group)) for group in range(grouping.num_groups))
-    return Groups(members, tuple(pictures), found.agreement, str(found.folder))
+    return Groups(members, tuple(pictures))
+
+
+def _group_alts(num_classes: int) -> dict[str, str]:
+    """What the pictures of `distail group` show; of very many classes, planes are drawn by group alone."""
+    by_class = num_classes <= MAX_MARKED_CLASSES
+    one = "on the left coloured by class, on the right by group" if by_class else "coloured by group"
+    each = "coloured by class above and by group below" if by_class else "coloured by group"
+    return {
+        "features": f"t-SNE of features of images, {one}; marks with an edge are centroids",
+        "distances": "Distances between the classes, those of a group side by side",
+        "compared": f"t-SNE of features of networks that were trained on each of the data sets compared, {each}; marks "
+        "with an edge are centroids",
+    }
 
 
 def _about_method(facts: RunFacts) -> str:

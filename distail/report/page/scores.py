@@ -7,19 +7,27 @@ from dataclasses import dataclass
 import torch
 
 from distail.config import parse_config
-from distail.data.long_tail import shot_group
+from distail.data.long_tail import FEW_BELOW, MANY_ABOVE, shot_group
 from distail.distilled import DistilledSet, StoredBytes
 from distail.errors import DistailError
 from distail.evaluation.metrics import Summary
 from distail.evaluation.recipe import EvaluationRecipe
 from distail.evaluation.result import Evaluation
-from distail.report.evaluation import evaluation_notes, subject_title
+from distail.report.evaluation import by_network, evaluation_notes, subject_title
 from distail.report.page.charts import Reliability, reliability
 from distail.report.page.html import percent
 from distail.report.page.pictures import Picture, shares_picture
 from distail.report.page.run_facts import Scored
 
 REFERENCES = ("random", "full")
+
+SHOT_MEANINGS = {
+    "many": f"more than {MANY_ABOVE} training images",
+    "medium": f"{FEW_BELOW} to {MANY_ABOVE}",
+    "few": f"fewer than {FEW_BELOW}",
+}
+"""What many, medium and few stand for."""
+
 MAX_TABLE_CLASSES = 20
 """Classes up to which a confusion matrix is a table of numbers; a picture above."""
 
@@ -116,7 +124,7 @@ class EvaluationView:
     Attributes:
         file: its name in the run folder.
         labels: the label protocol of the students of the set.
-        lines: scores, as in the terminal's table.
+        lines: scores, as in the terminal's table: network by network, the set first.
         details: of the set's students, the first to be looked at first.
         notes: what a reader must know.
         stored: bytes of what a user has to keep under this protocol.
@@ -152,8 +160,7 @@ class EvaluationView:
 def evaluation_view(scored: Scored, distilled: DistilledSet | None) -> EvaluationView:
     """What to show of it."""
     result = scored.result
-    lines = tuple(_line(result, subject, architecture, distilled) for subject, architecture in result.groups)
-    lines = tuple(sorted(lines, key=lambda line: line.subject != "distilled"))
+    lines = tuple(_line(result, subject, architecture, distilled) for subject, architecture in by_network(result))
     return EvaluationView(
         file=scored.file,
         labels=lines[0].labels,

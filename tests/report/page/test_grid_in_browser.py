@@ -119,6 +119,8 @@ def test_paper_has_the_heads_of_the_table_and_no_controls(show, files):
     assert page.locator("section.view:visible thead button:visible").count() == 9
     assert page.locator("select:visible, input:visible").count() == 0
     assert page.evaluate("document.querySelector('table.grid').getBoundingClientRect().right") <= 720
+    size = "one => getComputedStyle(document.querySelector(`table.grid ${one}`)).fontSize"
+    assert page.evaluate(size, "thead button") == page.evaluate(size, "td.num")
 
 
 def test_charts_can_be_heard(show, files):

@@ -175,6 +175,22 @@ def test_on_a_phone_the_table_shows_that_it_scrolls_and_whose_scores_they_are(sh
     assert page.evaluate(f"getComputedStyle({SCORES}).maskImage") == "none"
 
 
+def test_on_a_phone_a_matrix_of_ten_classes_fits(show, tmp_path):
+    folder = make_run(tmp_path / "run", tuple(str(number) for number in range(10)), counts=(4,) * 10)
+    page = show(write_report(score_run(folder)).path, width=390)
+    matrix = "document.querySelector('table.heat')"
+    assert page.evaluate(f"{matrix}.querySelector('tbody th').getBoundingClientRect().width") < 40
+    assert page.evaluate(f"{matrix}.scrollWidth <= {matrix}.closest('.scroll').clientWidth")
+
+
+def test_paper_holds_all_scores(show, long_tailed_file):
+    page = show(long_tailed_file, width=680)  # A4 within its margins
+    page.emulate_media(media="print")
+    assert page.evaluate(f"{SCORES}.querySelector('table').getBoundingClientRect().width") <= 680
+    size = "one => parseFloat(getComputedStyle(document.querySelector(`#scores .scroll ${one}`)).fontSize)"
+    assert page.evaluate(size, "thead th") == page.evaluate(size, "td.num") >= 9
+
+
 def test_the_ring_of_focus_is_not_cut_off(show, long_tailed_file):
     page = show(long_tailed_file, width=390)
     page.locator("#scores .scroll").first.focus()

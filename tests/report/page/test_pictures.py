@@ -6,9 +6,20 @@ import io
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageColor
 
-from distail.report.page.pictures import Picture, Reduction, file_picture, reduction_for, shares_picture, strip
+from distail.report.group_pictures import COLOURS, features_picture
+from distail.report.page import pictures
+from distail.report.page.pictures import (
+    MAX_PICTURE_SIDE,
+    Picture,
+    Reduction,
+    file_picture,
+    reduction_for,
+    shares_picture,
+    strip,
+)
+from tests.report.test_group_pictures import found_of, shown_of
 
 
 def opened(picture: Picture) -> Image.Image:
@@ -57,6 +68,27 @@ def test_pictures_of_files_are_reduced(tmp_path):
     (tmp_path / "none.png").write_text("no picture")
     with pytest.raises(OSError, match="cannot identify"):
         file_picture(tmp_path / "none.png", "none")
+
+
+@pytest.mark.parametrize(("most", "off"), [(pictures.MAX_PLAIN_BYTES, 0), (0, 8)])
+def test_classes_of_a_plane_keep_their_colours(tmp_path, monkeypatch, most, off):
+    monkeypatch.setattr(pictures, "MAX_PLAIN_BYTES", most)
+    features_picture(shown_of(found_of(10, names=tuple(f"class {label}" for label in range(10)))), tmp_path / "f.png")
+    with Image.open(tmp_path / "f.png") as file:
+        plain = file.convert("RGB")
+    plain.thumbnail((MAX_PICTURE_SIDE, MAX_PICTURE_SIDE))
+    before = np.asarray(plain).astype(int)
+    picture = opened(file_picture(tmp_path / "f.png", "t-SNE"))
+    assert (picture.mode == "P") == (most == 0)
+    after = np.asarray(picture.convert("RGB")).astype(int)
+    assert after.shape == before.shape
+    legend = np.array([ImageColor.getrgb(colour) for colour in COLOURS])
+    for number, colour in enumerate(legend):
+        shown = after[(before == colour).all(-1)]
+        assert len(shown) > 100
+        assert abs(shown - colour).max() <= off
+        nearest = abs(shown[:, None] - legend).sum(-1).argmin(-1)
+        assert (nearest == number).all()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What is read of a run folder, whole or not."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -64,6 +65,45 @@ def test_groups_beside_a_run_count_if_they_are_of_the_same_images(tmp_path):
     assert found is not None
     assert found.folder == groups
     assert read_run_facts(other).groups is None
+
+
+def found_at(folder, time: str) -> None:
+    """Says when a grouping was found."""
+    file = folder / "grouping.json"
+    grouping = json.loads(file.read_text())
+    file.write_text(json.dumps({**grouping, "provenance": {**grouping["provenance"], "written": time}}))
+
+
+def test_of_several_groups_the_newest_count_and_the_others_are_named(tmp_path):
+    run = make_run(tmp_path / "run")
+    for name, time in (("a", "2026-01-02T00:00:00+00:00"), ("b", "2026-01-04T00:00:00+00:00"), ("c", "2026-01-03")):
+        found_at(add_groups(tmp_path / name, run), time)
+    beside = read_run_facts(run).groups
+    assert beside is not None
+    assert (beside.folder, beside.where) == (tmp_path / "b", "b beside the run folder")
+    assert beside.others == ("c beside the run folder", "a beside the run folder")
+    found_at(add_groups(run / "groups", run), "2020-01-01T00:00:00+00:00")
+    inside = read_run_facts(run).groups
+    assert inside is not None
+    assert inside.where == "groups in the run folder"  # put there on purpose, whenever that was
+    assert inside.others[0] == "b beside the run folder"
+
+
+def test_groups_that_do_not_say_when_they_were_found_go_by_their_file(tmp_path):
+    run = make_run(tmp_path / "run")
+    for name, time in (("a", 2_000), ("b", 1_000)):
+        os.utime(add_groups(tmp_path / name, run) / "grouping.json", (time, time))
+    found = read_run_facts(run).groups
+    assert found is not None
+    assert found.where == "a beside the run folder"
+
+
+def test_groups_that_cannot_be_read_are_named_without_the_machine_s_folders(tmp_path):
+    run = make_run(tmp_path / "run")
+    (add_groups(tmp_path / "groups", run) / "grouping.json").write_text("{")
+    (message,) = read_run_facts(run).unreadable
+    assert "groups/grouping.json" in message
+    assert str(tmp_path) not in message
 
 
 def test_an_unfinished_run(tmp_path):

@@ -11,16 +11,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from distail.distilled import DistilledSet
+from distail.distilled import DistilledSet, load_distilled
 from distail.errors import DistailError
+from distail.report.evaluation import evaluation_tables
 from distail.report.page.gallery import RealSamples
 from distail.report.page.run_facts import RunFacts, Scored, read_run_facts
 from distail.report.page.run_page import MAX_BYTES, run_page
+from distail.report.page.scores import evaluation_view
 from distail.reporting import write_report
 from distail.run_folder import RunFolder
 from tests.cli.calling import contents
 from tests.report.page.reader import Reader
-from tests.report.page.runs import evaluation, make_run, score_run
+from tests.report.page.runs import add_groups, evaluation, make_run, score_run
 
 
 def page_of(folder: Path) -> Reader:
@@ -246,6 +248,41 @@ def test_a_page_replaces_an_earlier_one_and_nothing_else(tmp_path, plain):
         write_report(folder, first.path)
     with pytest.raises(DistailError, match=r"Name it page\.txt\.html"):
         write_report(folder, tmp_path / "page.txt")
+
+
+def test_pictures_of_groups_say_what_is_on_them(scored_page, tmp_path):
+    alt = next(str(image["alt"]) for image in scored_page.of("img") if str(image["alt"]).startswith("t-SNE"))
+    assert alt.endswith("on the left coloured by class, on the right by group; marks with an edge are centroids")
+    assert alt in scored_page.text  # the caption says the same
+    many = make_run(tmp_path / "many", tuple(f"class {number}" for number in range(22)), counts=(3,) * 22)
+    add_groups(many / "groups", many)
+    alts = [str(image["alt"]) for image in page_of(many).of("img")]
+    assert "t-SNE of features of images, coloured by group; marks with an edge are centroids" in alts
+
+
+def test_a_page_names_no_folder_that_its_user_did_not_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = make_run(Path("run"))
+    add_groups(Path("g1"), run)
+    add_groups(Path("g2"), run)
+    text = write_report("run").path.read_text(encoding="utf-8")
+    assert "beside the run folder. Not shown: g" in Reader(text).text
+    assert str(tmp_path) not in text
+
+
+def test_the_scores_of_a_network_stand_side_by_side(tmp_path, plain):
+    shutil.copytree(plain, tmp_path / "run")
+    one = evaluation(load_distilled(plain), "random", "full")
+    students = [replace(student, architecture=name) for name in ("convnet2-w8", "vgg11") for student in one.students]
+    students.sort(key=lambda student: student.subject != "distilled")  # as they are trained
+    replace(one, students=tuple(students)).save(tmp_path / "run" / "evaluation.json")
+    (scored,) = read_run_facts(tmp_path / "run").scored
+    lines = evaluation_view(scored, None).lines
+    expected = [(name, subject) for name in ("convnet2-w8", "vgg11") for subject in ("distilled", "random", "full")]
+    assert [(line.architecture, line.subject) for line in lines] == expected
+    in_terminal = [str(cell).splitlines() for cell in evaluation_tables(scored.result)[0].columns[0].cells]
+    assert [row for row, _ in in_terminal] == ["distilled", "random images", "whole training set"] * 2
+    assert [network.split(",")[0] for _, network in in_terminal] == [name for name, _ in expected]
 
 
 def test_figures_are_explained(scored_page):
