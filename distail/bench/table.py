@@ -145,11 +145,11 @@ def build_table(
     columns = tuple(combinations(grid.vary))
     by_place: dict[tuple[str, str], dict[int, list[tuple[Place, CellResult | None]]]] = {}
     elsewhere: dict[str, tuple[str, ...]] = {}
-    index = {_frozen(column): number for number, column in enumerate(columns)}
+    index = {frozen(column): number for number, column in enumerate(columns)}
     for place, key in zip(plan.expansion.places, plan.keys, strict=True):
         if architecture in place.cell.architectures:
             row = by_place.setdefault((place.row, _asked_protocol(place)), {})
-            row.setdefault(index[_frozen(place.values)], []).append((place, known.get(key)))
+            row.setdefault(index[frozen(place.values)], []).append((place, known.get(key)))
         else:
             elsewhere[place.row] = place.cell.architectures
     rows = [
@@ -278,23 +278,23 @@ def _fixed(grid: Grid) -> dict[str, Any]:
 def _marked(rows: Sequence[TableRow], score: str) -> list[TableRow]:
     """The rows, with best and second best of each column among those measured by one label protocol.
 
-    Baselines learn from all images, so they are marked only where they are compared with nothing else.
+    Baselines learn from all images: they are marked where no set is. A second best that more than two share is none.
     """
     marked = [list(row.cells) for row in rows]
     for labels in dict.fromkeys(row.labels for row in rows):
         own = [number for number, row in enumerate(rows) if row.labels == labels and not row.published]
         own = [number for number in own if not rows[number].is_baseline] or own
         for column in range(len(marked[0]) if marked else 0):
-            means = {
-                number: cell.summary.mean for number in own if (cell := rows[number].cells[column]) and cell.summary
-            }
+            means = {at: cell.summary.mean for at in own if (cell := rows[at].cells[column]) and cell.summary}
             ranked = sorted(set(means.values()), reverse=score not in SMALLER_IS_BETTER)
-            marks: dict[float, Mark] = dict(zip(ranked, ("best", "second"), strict=False))
+            seconds = [mean for mean in ranked[1:2] if list(means.values()).count(mean) <= 2]
+            marks: dict[float, Mark] = dict(zip(ranked[:1] + seconds, ("best", "second"), strict=False))
             for number, mean in means.items():
                 if (cell := marked[number][column]) and len(means) > 1:
                     marked[number][column] = replace(cell, mark=marks.get(mean, ""))
     return [replace(row, cells=tuple(cells)) for row, cells in zip(rows, marked, strict=True)]
 
 
-def _frozen(values: Mapping[str, Any]) -> str:
+def frozen(values: Mapping[str, Any]) -> str:
+    """A name of values that vary, the same for the same values in any order, whatever they are."""
     return repr(sorted(values.items()))

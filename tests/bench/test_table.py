@@ -75,6 +75,21 @@ def test_best_and_second_best_are_marked_in_each_column():
     }
 
 
+def test_a_second_place_that_many_share_is_not_marked():
+    def found(*means: float) -> list[str]:
+        grid = grid_of({f"{number} images": {"method": "random", IPC: number + 1} for number in range(len(means))})
+        made = plan_of(grid)
+        results = {
+            job.key: result_of(job.place, job.key, students([mean])) for job, mean in zip(made.jobs, means, strict=True)
+        }
+        return [mark for row in marks(build_table(grid, made, results)).values() for mark in row]
+
+    assert found(0.3, 0.0, 0.0) == ["best", "second", "second"]
+    assert found(0.3, 0.0, 0.0, 0.0) == ["best", "", "", ""]
+    assert found(0.3, 0.2, 0.0, 0.0, 0.0) == ["best", "second", "", "", ""]
+    assert found(0.3, 0.3, 0.3, 0.1) == ["best", "best", "best", "second"]
+
+
 def test_a_smaller_error_is_better():
     lines = {"random": 0.3, "dm": 0.1, "dsa": 0.2}
     found = {}

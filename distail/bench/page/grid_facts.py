@@ -11,7 +11,7 @@ from distail.bench.cell import Place
 from distail.bench.result import SCORE_TITLES, SCORES, CellResult
 from distail.bench.running import OpenGrid, open_grid
 from distail.bench.store import Store
-from distail.bench.table import Table, build_table
+from distail.bench.table import Table, build_table, frozen
 from distail.bench.view import GridStatus, look
 from distail.progress import Progress
 
@@ -135,15 +135,11 @@ def _tables(opened: OpenGrid, known: Mapping[str, CellResult]) -> tuple[tuple[Ta
 
 
 def _spots(opened: OpenGrid, known: Mapping[str, CellResult], table: Table) -> dict[tuple[str, int], Spot]:
-    columns = {_frozen(column): number for number, column in enumerate(table.columns)}
+    columns = {frozen(column): number for number, column in enumerate(table.columns)}
     found: dict[tuple[str, int], list[tuple[Place, CellResult | None]]] = {}
     for place, result in opened.plan.results(dict(known)):
-        found.setdefault((place.row, columns[_frozen(place.values)]), []).append((place, result))
+        found.setdefault((place.row, columns[frozen(place.values)]), []).append((place, result))
     return {
         (row, column): Spot(number, row, column, tuple(places))
         for number, ((row, column), places) in enumerate(found.items())
     }
-
-
-def _frozen(values: Mapping[str, Any]) -> str:
-    return repr(sorted(values.items()))
