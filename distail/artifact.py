@@ -76,9 +76,37 @@ def require_free(path: Path) -> None:
     if not folder.is_dir():
         raise DistailError(f"{path} cannot be made: {folder} is a file, not a folder. Choose another place.")
     try:
-        tempfile.TemporaryFile(dir=folder).close()  # access rights alone tell little: to root all seems allowed
+        try_writing(folder)
     except OSError as error:
         raise DistailError(f"{path} cannot be made in {folder}: {error.strerror}. Choose another place.") from None
+
+
+def is_taken(path: Path) -> bool:
+    """Whether something is there: a file, or a folder that is not empty."""
+    if path.is_dir():
+        return any(path.iterdir())
+    return path.exists() or path.is_symlink()
+
+
+def require_not_taken(path: Path) -> None:
+    """Refuses a place where something is, other than an empty folder; to be asked before long work, not after.
+
+    Raises:
+        DistailError: a file is there, or a folder that is not empty.
+    """
+    if is_taken(path):
+        raise DistailError(f"{path} exists and is no empty folder. Choose another name; nothing was touched.")
+
+
+def try_writing(folder: Path) -> None:
+    """Writes a file into a folder and removes it: access rights alone tell little, as to root all seems allowed.
+
+    Raises:
+        OSError: there is no such folder, it may only be read, or the disk has no room for a file.
+    """
+    with tempfile.TemporaryFile(dir=folder) as probe:
+        probe.write(b"\0" * 4096)
+        probe.flush()
 
 
 def require_writable(folder: Path) -> None:
@@ -89,9 +117,7 @@ def require_writable(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as probe:
-            probe.write(b"\0" * 4096)
-            probe.flush()
+        try_writing(folder)
     except OSError as error:
         reason = error.strerror or str(error)
         raise DistailError(f"Nothing can be written into {folder}: {reason}. Choose another --out.") from None

@@ -1,4 +1,4 @@
-"""The one exception that users meet, and the wording helpers that make it useful."""
+"""The one exception that users meet, the wording helpers that make it useful, and how lack of memory is recognised."""
 
 from __future__ import annotations
 
@@ -11,6 +11,15 @@ class DistailError(Exception):
 
     The command line prints the message alone and exits with code 2. A traceback means a bug in distail instead.
     """
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether Python, torch on the CPU, or torch on a GPU ran out of memory; torch says so in several ways."""
+    return (
+        isinstance(error, MemoryError)
+        or "OutOfMemory" in type(error).__name__
+        or "allocate memory" in str(error)
+    )
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

@@ -19,7 +19,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from distail.artifact import atomic_path
+from distail.artifact import atomic_path, require_not_taken
 from distail.data.image_set import ImageSet
 from distail.distilled import DistilledSet
 from distail.errors import DistailError, did_you_mean
@@ -114,7 +114,7 @@ def export_set(distilled: DistilledSet, path: str | Path, format: ExportFormat |
         raise DistailError(
             f"'{format}' stores PNG images, which hold 1 or 3 channels; these have {channels}. Export as npz instead."
         )
-    _require_free(path)
+    require_not_taken(path)  # an empty folder may become the export's folder; a file's writer refuses it
     mosaic, distilled = distilled.mosaic, distilled.decoded()
     pixels = distilled.to_pixels().cpu()
     writers: dict[str, Callable[[DistilledSet, UInt8[Tensor, "n c h w"], Path], int]] = {
@@ -206,13 +206,6 @@ def _dropped(distilled: DistilledSet, format: str, loss: PixelLoss) -> tuple[str
 
 def _rms(values: Tensor) -> float:
     return float(values.square().mean().sqrt())
-
-
-def _require_free(path: Path) -> None:
-    if path.is_dir() and not any(path.iterdir()):
-        return  # an empty folder may become the export's folder; a file's writer refuses it
-    if path.exists() or path.is_symlink():
-        raise DistailError(f"{path} exists already. Choose another path, or remove it first.")
 
 
 def _png_images(pixels: UInt8[Tensor, "n c h w"]) -> Iterator[bytes]:

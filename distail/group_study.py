@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from distail.artifact import write_json
+from distail.artifact import require_not_taken, write_json
 from distail.data.image_set import ImageSet
 from distail.data.preprocess import fit_preprocessing
 from distail.errors import DistailError
@@ -108,7 +108,8 @@ def study_groups(
     """
     progress, begun = progress or SilentProgress(), time.perf_counter()
     check_architecture(recipe.architecture)
-    require_free_folder(out)
+    if out is not None:
+        require_not_taken(Path(out))
     if recipe.settings.features != "test" and (recipe.test, test) != (None, None):
         raise DistailError("--test names images for --features test. Pass both, or leave out --test.")
     runtime = resolve_runtime(recipe.device, recipe.precision)
@@ -146,17 +147,6 @@ def study_groups(
     if out is not None:
         study.save(out)
     return study
-
-
-def require_free_folder(out: str | Path | None) -> None:
-    """Refuses a folder that holds anything; to be asked before long work.
-
-    Raises:
-        DistailError: the folder is a file or is not empty.
-    """
-    path = None if out is None else Path(out)
-    if path is not None and path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise DistailError(f"{path} is there and not empty. Choose another --out; nothing was touched.")
 
 
 def _shown(name: str, found: FoundGroups, seed: int) -> Shown:

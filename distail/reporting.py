@@ -6,7 +6,6 @@ grid folder ─ facts ─▶ page
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from rich.console import RenderableType
 
-from distail.artifact import require_free, write_text
+from distail.artifact import require_free, try_writing, write_text
 from distail.bench.page.grid_facts import GridFacts, is_grid, read_grid_facts
 from distail.bench.page.grid_page import grid_page, grid_text
 from distail.data.image_set import IN_MEMORY, ImageSet
@@ -117,7 +116,7 @@ def _require_page_name(path: Path) -> None:
 def _require_room_in(folder: Path) -> None:
     """Refuses a folder that no page can be written into, before one is made."""
     try:
-        tempfile.TemporaryFile(dir=folder).close()
+        try_writing(folder)
     except OSError as error:
         raise DistailError(
             f"No page can be written into {folder}: {error.strerror}. Name a file elsewhere with --out FILE.html."

@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from distail import distilled
-from distail.artifact import TensorFile, read_json, read_tensors, write_json, write_tensors, write_text
+from distail.artifact import TensorFile, is_taken, read_json, read_tensors, write_json, write_tensors, write_text
 from distail.errors import DistailError
 from distail.evaluation import result
 from distail.recipe import Recipe, load_recipe
@@ -62,8 +62,7 @@ class RunFolder:
         Raises:
             DistailError: the folder holds foreign files, another run, or with `resume` a run under other settings.
         """
-        occupied = self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
-        if not occupied:
+        if not is_taken(self.path):
             return
         if not self.recipe.exists():
             raise DistailError(f"{self.path} is not empty and holds no run. Choose another --out; nothing was touched.")

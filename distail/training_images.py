@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from jaxtyping import Int64
 from torch import Tensor
 
-from distail.data.holdout import hold_out_for_testing
+from distail.data.holdout import hold_out_for_testing, require_two_of_each
 from distail.data.image_set import ImageSet
 from distail.data.long_tail import make_long_tailed
 from distail.data.sources import SourceContents, UnreadableImage, load, read_source
@@ -70,12 +70,8 @@ def training_images(
     source.require_no_empty_class()
     kept = None
     if holdout is not None:
-        if 1 in source.class_counts:
-            single = source.class_names[source.class_counts.index(1)]
-            raise DistailError(
-                f"{source.origin}: class '{single}' has a single image, so none of it can be held out for testing. Add "
-                "images of it, or leave out --holdout and name test images with --test when evaluating."
-            )
+        advice = "leave out --holdout and name test images with --test when evaluating"
+        require_two_of_each(source, "for testing", advice)
         kept = hold_out_for_testing(source, holdout).rest
     images = source if kept is None else source.subset(kept)
     if imbalance is not None:

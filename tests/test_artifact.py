@@ -23,6 +23,9 @@ from distail.artifact import (
     identity_hash,
     read_json,
     read_tensors,
+    require_free,
+    require_not_taken,
+    try_writing,
     with_prefix,
     write_json,
     write_tensors,
@@ -151,6 +154,38 @@ def test_permissions_are_those_of_an_ordinary_new_file(tmp_path, umask):
         os.umask(before)
     for name in ("ours", "tensors"):
         assert (tmp_path / name).stat().st_mode == (tmp_path / "ordinary").stat().st_mode
+
+
+# Places to write to
+
+
+def test_an_empty_folder_is_free_and_all_else_is_taken(tmp_path):
+    nothing, empty, full, file, link = (tmp_path / name for name in ("nothing", "empty", "full", "file", "link"))
+    empty.mkdir()
+    full.mkdir()
+    (full / "mine").write_text("")
+    file.write_text("")
+    link.symlink_to(tmp_path / "gone")
+    for path in (nothing, empty):
+        require_not_taken(path)
+    for path in (full, file, link):
+        with pytest.raises(DistailError, match=f"{path} exists and is no empty folder.*nothing was touched"):
+            require_not_taken(path)
+    assert not nothing.exists()
+
+
+def test_a_full_disk_is_noticed_before_the_work(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            try_writing(tmp_path)
+        with pytest.raises(DistailError, match="cannot be made in"):
+            require_free(tmp_path / "result.json")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    require_free(tmp_path / "result.json")
+    assert list(tmp_path.iterdir()) == []
 
 
 # JSON

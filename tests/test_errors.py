@@ -1,6 +1,6 @@
 import pytest
 
-from distail.errors import DistailError, counted, did_you_mean
+from distail.errors import DistailError, counted, did_you_mean, is_out_of_memory
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,25 @@ def test_bad_input_is_not_a_bug():
 )
 def test_a_number_with_its_noun(number, noun, plural, expected):
     assert counted(number, noun, plural) == expected
+
+
+class OutOfMemoryError(RuntimeError):
+    """Named as torch names its own, which is imported by its users alone."""
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), True),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+            True,
+        ),
+        (OSError(12, "Cannot allocate memory"), True),
+        (RuntimeError("shapes cannot be multiplied"), False),
+        (KeyboardInterrupt(), False),
+    ],
+)
+def test_lack_of_memory_is_told_from_bugs(error, expected):
+    assert is_out_of_memory(error) is expected

@@ -247,7 +247,7 @@ def test_what_exists_is_not_touched(tmp_path, format):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").write_text("mine")
     for path in (tmp_path / "full", tmp_path / "full" / "file"):
-        with pytest.raises(DistailError, match="Choose another path"):
+        with pytest.raises(DistailError, match="Choose another name"):
             export_set(make_set(), path, format)
     assert (tmp_path / "full" / "file").read_text() == "mine"
 

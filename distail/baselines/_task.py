@@ -8,10 +8,9 @@ from typing import Any
 
 from distail.checkpoint import Checkpoint
 from distail.choices import PreprocessingKind
-from distail.data.holdout import hold_out
+from distail.data.holdout import hold_out, require_two_of_each
 from distail.data.image_set import ImageSet
 from distail.data.preprocess import Preprocessing, fit_preprocessing
-from distail.errors import DistailError
 from distail.learn.kept import KeptNetworks
 from distail.learn.student import Classroom, train_student
 from distail.models import build_network
@@ -109,12 +108,7 @@ def with_validation(task: Task) -> Task:
         DistailError: a class has a single image, so that nothing could be said about it.
     """
     everything = task.everything
-    if 1 in everything.class_counts:
-        single = everything.class_names[everything.class_counts.index(1)]
-        raise DistailError(
-            f"{everything.origin}: class '{single}' has a single image, so none of it can be held out to choose a "
-            "setting by. Add images of it, or give the setting yourself, such as --set tau=1."
-        )
+    require_two_of_each(everything, "to choose a setting by", "give the setting yourself, such as --set tau=1")
     split = hold_out(everything, VALIDATION_FRACTION, task.seed, "validation")
     return replace(task, train=everything.subset(split.rest), validation=everything.subset(split.held_out))
 

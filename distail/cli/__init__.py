@@ -25,7 +25,7 @@ from distail.cli import (
     run,
     train,
 )
-from distail.errors import DistailError
+from distail.errors import DistailError, is_out_of_memory
 from distail.progress import no_more
 
 EXIT_BAD_INPUT = 2
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         _fail(_about_files(error))
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         _fail(
             "There is not enough memory. Ask for fewer images with --ipc, smaller ones with --image-size, or a smaller "
@@ -107,15 +107,6 @@ def _about_files(error: OSError) -> str:
     return (
         f"{where}: {error.strerror or error}. Check that the path exists, that you may use it, and that the disk has "
         f"room. {_GOING_ON}"
-    )
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether Python, torch on the CPU, or torch on a GPU ran out of memory; torch says so in three ways."""
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate memory" in str(error)
     )
 
 

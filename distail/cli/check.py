@@ -108,6 +108,7 @@ def _report(
     cost: Estimate | None,
     what: str,
 ) -> list[Any]:
+    from distail.data.long_tail import FEW_BELOW, MANY_ABOVE
     from distail.progress import format_seconds
     from distail.report.terminal import class_count_bars
 
@@ -121,8 +122,9 @@ def _report(
     lines.append(class_count_bars(shown.class_names, shown.class_counts, width=90))
     shots = [shown.shot_groups.count(name) for name in ("many", "medium", "few")]
     lines.append(
-        f"Imbalance factor {kept.imbalance_factor:.4g} (largest over smallest class). Classes with many (>100), medium "
-        f"(20-100), few (<20) images: {shots[0]}, {shots[1]}, {shots[2]}."
+        f"Imbalance factor {kept.imbalance_factor:.4g} (largest over smallest class). Classes with many "
+        f"(>{MANY_ABOVE}), medium ({FEW_BELOW}-{MANY_ABOVE}), few (<{FEW_BELOW}) images: "
+        f"{shots[0]}, {shots[1]}, {shots[2]}."
     )
     if len(found.sizes) > 1:
         sizes = sorted(found.sizes.items(), key=lambda item: -item[1])[:_SHOWN]

@@ -38,6 +38,25 @@ def hold_out_for_testing(images: ImageSet, fraction: float) -> Holdout:
     return hold_out(images, fraction, TEST_SEED, "test")
 
 
+def require_two_of_each(images: ImageSet, purpose: str, otherwise: str) -> None:
+    """Refuses images of which one class could hold none out.
+
+    Args:
+        images: to be split.
+        purpose: what images are held out for, in words, such as 'for testing'.
+        otherwise: what to do where no images can be added, in words.
+
+    Raises:
+        DistailError: a class has a single image.
+    """
+    if 1 in images.class_counts:
+        single = images.class_names[images.class_counts.index(1)]
+        raise DistailError(
+            f"{images.origin}: class '{single}' has a single image, so none of it can be held out {purpose}. Add "
+            f"images of it, or {otherwise}."
+        )
+
+
 def hold_out(images: ImageSet, fraction: float, seed: int, purpose: str) -> Holdout:
     """Draws a fraction of every class, at least one image of it.
 

@@ -16,7 +16,9 @@ from distail.data.image_set import ImageSet
 from distail.errors import DistailError
 
 MANY_ABOVE = 100
+"""Training images of a class above which it is one of the many-shot classes; OLTR's value."""
 FEW_BELOW = 20
+"""Training images of a class below which it is one of the few-shot classes; OLTR's value."""
 SPLIT_SEED = 42
 """The seed of the published split. It is separate from the run's seed, so that all runs see the same data."""
 
@@ -74,6 +76,9 @@ def make_long_tailed(source: ImageSet, imbalance: float, num_max: int | None = N
         source: the full data.
         imbalance: factor or its inverse, see `imbalance_factor`.
         num_max: images of the head class; the mean class size of the source when omitted, as in the papers.
+
+    Raises:
+        DistailError: the imbalance is not a finite number above 0, or leaves the tail class without images.
     """
     counts = long_tail_counts(num_max or len(source) // source.num_classes, source.num_classes, imbalance)
     kept = []

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from distail.artifact import read_json, write_json
-from distail.errors import DistailError
+from distail.errors import DistailError, is_out_of_memory
 from distail.peers.group import Peers
 
 _PARENT_LOOK_S = 1.0
@@ -120,7 +120,7 @@ def _told(error: BaseException) -> dict[str, Any]:
         kind = "distail"
     elif isinstance(error, OSError) and error.errno is not None:
         kind = "files"
-    elif isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "allocate memory" in str(error):
+    elif is_out_of_memory(error):
         kind = "memory"
     return {
         "kind": kind,
