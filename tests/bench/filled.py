@@ -46,6 +46,7 @@ def run_at(place: Place, key: str, number: int, classes: tuple[str, ...] = CLASS
         place, key, student_lines(found), distill_seconds=making, peak_memory_bytes=10**8 + number, seconds=30.0
     )
     recipe = {"recipe": place.cell.recipe.model_dump(mode="json")}
+    recipe |= {"baseline": place.cell.baseline.model_dump(mode="json")} if place.cell.baseline else {}
     return CellRun(result, recipe, found, "", {"hardware": "a machine", "versions": {"distail": "0.1.0"}})
 
 

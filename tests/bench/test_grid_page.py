@@ -1,20 +1,26 @@
 """The page of a grid: what is read, what stands on it, that nothing in it acts, and that it stays small."""
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from distail import distill
 from distail.bench.page import grid_page as pages
 from distail.bench.page.cells import spot_view
 from distail.bench.page.charts import Panel, ProtocolCharts, grid_charts
 from distail.bench.page.grid_facts import GridFacts, is_grid, read_grid_facts
+from distail.bench.page.tables import table_view
+from distail.cli.options import asked_recipe
 from distail.errors import DistailError
+from distail.recipe import parse_yaml
+from distail.report.page.html import percent
 from distail.report.page.run_page import MAX_BYTES
 from distail.reporting import report_text, write_report
-from tests.bench.filled import ROWS, VARY, fill, nasty_grid, small_grid
-from tests.bench.grids import IF, IPC, opened
+from tests.bench.filled import ROWS, VARY, fill, nasty_grid, run_at, small_grid
+from tests.bench.grids import IF, IPC, NETWORK, opened, result_of, run_of, students
 from tests.cli.calling import contents
 from tests.report.page.reader import Reader
 from tests.report.page.runs import NASTY
@@ -67,12 +73,118 @@ def test_all_seeds_of_a_figure_are_pooled(source, tmp_path):
     view = spot_view(found, found.spots["random", 0], 10_000)
     assert view.num_students == 6
     assert [seed for seed, _ in view.students] == [0, 0, 1, 1, 2, 2]
-    assert view.cell is not None
-    assert view.cell.summary is not None
-    assert view.detail is not None
-    assert view.detail.line.cells["accuracy"] == view.cell.summary
-    assert view.detail.classes[0].accuracy.n == 6
+    cell = found.table.rows[0].cells[0]
+    assert cell is not None
+    assert view.scores == (("convnet2-w8", cell.summary),)
+    (detail,) = view.details
+    assert detail.line.cells["accuracy"] == cell.summary
+    assert detail.classes[0].accuracy.n == 6
     assert dict(view.facts)["making a set"] == "20 s"
+
+
+def test_every_set_of_a_figure_is_shown_with_the_command_for_its_page(source, tmp_path):
+    grid = opened(source, tmp_path / "out", ["random"], seeds=3)
+    fill(grid)
+    for job in grid.plan.jobs:
+        run = run_at(job.place, job.key, 0)
+        grid.store.write(replace(run, result=replace(run.result, set=job.set_key)))
+    for job in grid.plan.jobs[:2]:  # of the third nothing is left but its scores
+        distill(source, "random", images_per_class=2, seed=job.place.seed, architecture=NETWORK,
+                out=grid.store.sets / str(job.set_key))  # fmt: skip
+    found = read_grid_facts(tmp_path / "out")
+    view = spot_view(found, found.spots["random", 0], 10_000)
+    assert [made.seed for made in view.sets] == [0, 1]
+    folders = [grid.store.sets / str(job.set_key) for job in grid.plan.jobs]
+    assert [made.command for made in view.sets] == [f"distail report {folder}" for folder in folders[:2]]
+    assert all(made.picture is not None for made in view.sets)
+    page = Reader(pages.grid_page(found))
+    for made in view.sets:
+        assert made.command in page.text
+        assert f"The first image of each of 3 classes, made with seed {made.seed}" in page.text
+        assert f"All images, losses and data of the set of seed {made.seed}" in page.text
+    assert str(folders[2]) not in page.text
+
+
+@pytest.mark.parametrize("row", ["random", "tailor, asked"])
+def test_a_recipe_of_the_page_is_one_that_a_run_takes(facts, page, tmp_path, row):
+    spot = facts.spots[row, 0]
+    view = spot_view(facts, spot, 10_000)
+    assert not view.is_baseline
+    file = tmp_path / "copied.yaml"
+    file.write_text(view.recipe)
+    read, named = asked_recipe(str(file))
+    assert named is None
+    assert read == spot.places[0][0].cell.recipe
+    assert " ".join(view.recipe.split()) in page.text
+
+
+def test_a_baseline_shows_its_settings_and_is_not_said_to_be_a_recipe(facts, page):
+    view = spot_view(facts, facts.spots["all images", 0], 10_000)
+    assert view.is_baseline
+    assert parse_yaml(view.recipe)["baseline"]["method"] == "cross_entropy"
+    assert "Its settings, and a recipe that tells its data" in page.text
+
+
+NETWORKS = ("alexnet", "vgg11", "resnet18")
+
+
+@pytest.fixture(scope="module")
+def of_networks(source, tmp_path_factory) -> GridFacts:
+    """Rows of three networks, as grids of this kind are written, and one of two networks."""
+    rows = {
+        f"{method}, {name}": {"method": method, "evaluation": {"architectures": [name]}}
+        for name in NETWORKS
+        for method in ("random", "dm")
+    }
+    rows["both"] = {"method": "dsa", "evaluation": {"architectures": ["vgg11", "resnet18"]}}
+    base = {"evaluation": {"architectures": ["alexnet"]}}
+    return read_grid_facts(fill(opened(source, tmp_path_factory.mktemp("nets") / "out", rows, base=base)))
+
+
+def test_rows_of_every_network_are_told_of_and_have_cards(of_networks):
+    page = Reader(pages.grid_page(of_networks))
+    assert re.search(r"7 rows on \S+; 1 set of each, scored by alexnet, vgg11 and resnet18\.", page.text)
+    for name in NETWORKS:
+        assert f"best set, hard labels, {name}" in page.text
+
+
+def test_details_are_of_the_networks_of_the_row(of_networks):
+    page = Reader(pages.grid_page(of_networks))
+    for name in NETWORKS:
+        view = spot_view(of_networks, of_networks.spots[f"dm, {name}", 0], 10_000)
+        table = next(one for one in of_networks.accuracies if one.architecture == name)
+        cell = next(row.cells[0] for row in table.rows if row.name == f"dm, {name}")
+        assert cell is not None
+        assert view.scores == ((name, cell.summary),)
+        assert [detail.line.architecture for detail in view.details] == [name]
+        assert dict(view.facts)["training a network on it"] == "1.2 s"
+        assert f"dm, {name} , all: {percent(cell.summary)} {name}, n = 2" in page.text
+    both = spot_view(of_networks, of_networks.spots["both", 0], 10_000)
+    assert [name for name, _ in both.scores] == ["vgg11", "resnet18"]
+    assert [detail.line.architecture for detail in both.details] == ["vgg11", "resnet18"]
+    assert dict(both.facts)["training a network on it, resnet18"] == "1.2 s"
+    assert "By class, vgg11" in page.text
+    assert "Classes and mistakes: resnet18" in page.text
+    assert page.text.count("Most frequent mistakes, over all students") == 8
+
+
+def test_each_table_says_which_rows_it_lacks_without_a_flag_of_the_command(of_networks):
+    first, second, _ = (table_view(0, table, {}) for table in of_networks.accuracies)
+    elsewhere = "random, resnet18 (resnet18); dm, resnet18 (resnet18)"
+    assert first.note == (
+        f"Not in this table, as students are other networks: random, vgg11 (vgg11); dm, vgg11 (vgg11); {elsewhere}; "
+        "both (vgg11, resnet18)."
+    )
+    assert second.note == (
+        f"Not in this table, as students are other networks: random, alexnet (alexnet); dm, alexnet (alexnet); "
+        f"{elsewhere}."
+    )
+    page = Reader(pages.grid_page(of_networks))
+    assert first.note in page.text
+    assert second.note in page.text
+    tables = page.text.split("Its accuracies for a program")[0]
+    assert "--arch" not in tables
+    assert "--arch vgg11 --format csv" in page.text
 
 
 def charts_of(facts: GridFacts, labels: str) -> ProtocolCharts:
@@ -124,6 +236,26 @@ def test_rows_that_cannot_be_told_apart_are_said(source, tmp_path):
     assert all(len(panel.series) == 10 for panel in panels(charts, "time"))
 
 
+def test_what_is_best_is_said_of_all_rows(source, tmp_path):
+    rows = {f"r{number}": {"method": "random", IPC: number + 1} for number in range(10)}
+    grid = opened(source, tmp_path / "out", rows, vary={IF: [10, 2]})
+    grid.store.begin(grid.text)
+    for job in grid.plan.jobs:
+        # The last row is the worst but for one value, so that its mean is too low for it to be drawn.
+        number = int(job.place.row[1:])
+        value = 0.5 + number / 100 if number < 9 else {10: 0.05, 2: 0.9}[job.place.values[IF]]
+        grid.store.write(run_of(result_of(job.place, job.key, students([value]))))
+    found = read_grid_facts(tmp_path / "out")
+    assert [cell.mark for cell in found.table.rows[9].cells if cell] == ["", "best"]
+    (charts,) = grid_charts(found)
+    assert "r9" not in [name for _, name in charts.legend]
+    (panel,) = panels(charts, "IF")
+    assert panel.description == (
+        "8 of 10 rows are drawn; at IF 2 r9 (not drawn) is best with 90.0 %, at IF 10 r8 is best with 58.0 %."
+    )
+    assert ("r9", "90.0 %", "5.0 %") in panel.rows
+
+
 def test_every_network_has_charts(source, tmp_path):
     base = {"evaluation": {"architectures": ["convnet2-w8", "convnet2-w4"]}}
     found = read_grid_facts(fill(opened(source, tmp_path / "out", ["random"], base=base, vary={IPC: [1, 2]})))
@@ -161,6 +293,7 @@ def test_what_stands_on_the_page(page, folder):
     assert "Most frequent mistakes" in page.text
     assert "ant many, 120" in page.text
     assert "a machine" in page.text
+    assert "By class many: more than 100 training images" in page.text
 
 
 def test_figures_lead_to_their_details(page, facts):

@@ -13,9 +13,9 @@ import torch
 from distail.bench.page.costs import own_students
 from distail.bench.page.grid_facts import GridFacts, Spot
 from distail.bench.result import CellResult, StudentLine, described
-from distail.bench.table import TableCell
-from distail.distilled import as_pixels, load_distilled
-from distail.errors import DistailError
+from distail.distilled import DistilledSet, as_pixels, load_distilled
+from distail.errors import DistailError, counted
+from distail.evaluation.metrics import Summary, summarise
 from distail.evaluation.result import Evaluation, parse_evaluation
 from distail.progress import format_seconds
 from distail.recipe import to_yaml
@@ -40,6 +40,15 @@ class Failure:
     trace: str
 
 
+@dataclass(frozen=True)
+class SetView:
+    """A set of a figure: its seed, an image of each class where they can be read, and the command for its page."""
+
+    seed: int
+    picture: Picture | None
+    command: str
+
+
 @dataclass(frozen=True, eq=False)
 class SpotView:
     """All about one figure.
@@ -47,31 +56,31 @@ class SpotView:
     Attributes:
         id: in the page.
         row, column: what it stands for.
-        cell: the figure of the first table; None where that has none.
+        scores: the accuracy of each network, over all sets.
         students: (seed of the set, student), at most `MAX_STUDENTS`.
         num_students: how many there are.
-        detail: classes and mistakes of the first network's students, over all sets; None where nothing was scored.
+        details: classes and mistakes of each network's students, over all sets.
         failures: of its cells.
         missing: cells, by their description, that have not run.
         facts: (what, value) of cost and origin.
-        recipe: of the first cell, as YAML; empty where none has run.
-        picture: an image of each class of the first set; None where it is not there.
-        command: makes the page of that set; empty where it is not there.
+        recipe: of the first cell, as YAML that `distail run` takes where it makes a set; empty where none has run.
+        is_baseline: whether it is one, for which there is no such file.
+        sets: those that are still there, in the order of their seeds.
     """
 
     id: str
     row: str
     column: str
-    cell: TableCell | None
+    scores: tuple[tuple[str, Summary], ...]
     students: tuple[tuple[int, StudentLine], ...]
     num_students: int
-    detail: Detail | None
+    details: tuple[Detail, ...]
     failures: tuple[Failure, ...]
     missing: tuple[str, ...]
     facts: tuple[tuple[str, str], ...]
     recipe: str
-    picture: Picture | None
-    command: str
+    is_baseline: bool
+    sets: tuple[SetView, ...]
 
 
 def spot_view(facts: GridFacts, spot: Spot, image_bytes: int) -> SpotView:
@@ -80,7 +89,7 @@ def spot_view(facts: GridFacts, spot: Spot, image_bytes: int) -> SpotView:
     Args:
         facts: the grid.
         spot: which figure.
-        image_bytes: of the page that images of the set may take.
+        image_bytes: of the page that images of one set may take.
     """
     contents: list[tuple[CellResult, dict[str, Any]]] = []
     failures: list[Failure] = []
@@ -99,41 +108,62 @@ def spot_view(facts: GridFacts, spot: Spot, image_bytes: int) -> SpotView:
             trace = str(content.get("traceback") or "")[-_MAX_TRACE:]
             failures.append(Failure(names[result.key], result.error or "", trace))
     students = [(result.seed, student) for result, _ in contents for student in result.students]
-    picture, command = _set(facts, spot, image_bytes)
+    recipe, is_baseline = _recipe(contents)
     return SpotView(
         id=f"c{spot.number}",
         row=spot.row,
         column=facts.table.column_title(facts.table.columns[spot.column]),
-        cell=_cell(facts, spot),
+        scores=tuple(_scores(spot)),
         students=tuple(students[:MAX_STUDENTS]),
         num_students=len(students),
-        detail=_detail(evaluations, facts.table.architecture),
+        details=_details(evaluations),
         failures=tuple(failures),
         missing=tuple(described(place) for place, result in spot.places if result is None),
-        facts=tuple(_facts(facts, contents)),
-        recipe=to_yaml(contents[0][1]["recipe"]) if contents else "",
-        picture=picture,
-        command=command,
+        facts=tuple(_facts(contents)),
+        recipe=recipe,
+        is_baseline=is_baseline,
+        sets=tuple(_sets(facts, spot, image_bytes)),
     )
 
 
-def _cell(facts: GridFacts, spot: Spot) -> TableCell | None:
-    rows = (row for row in facts.table.rows if row.name == spot.row and row.published is None)
-    return next((cell for row in rows if (cell := row.cells[spot.column])), None)
+def _scores(spot: Spot) -> Iterator[tuple[str, Summary]]:
+    """The accuracy of each network, as in its table."""
+    found: dict[str, list[float]] = {}
+    for result in spot.results:
+        for name in _networks(result):
+            found.setdefault(name, []).extend(one.scores["accuracy"] for one in own_students(result, name))
+    for name, values in found.items():
+        yield name, summarise(values)
 
 
-def _detail(evaluations: Sequence[Evaluation], architecture: str) -> Detail | None:
-    """Over the students of all sets, which are the same classes on the same test images."""
+def _networks(result: CellResult) -> list[str]:
+    """Of the students that the cell is about."""
+    return list(dict.fromkeys(one.architecture for one in result.students if one.subject == result.subject))
+
+
+def _recipe(contents: Sequence[tuple[CellResult, dict[str, Any]]]) -> tuple[str, bool]:
+    """The first cell's, and whether it is a baseline's: that stands beside a recipe which tells the data alone."""
+    if not contents:
+        return "", False
+    first, content = contents[0]
+    whole, is_baseline = content["recipe"], first.kind == "baseline"
+    return to_yaml(whole if is_baseline else whole["recipe"]), is_baseline
+
+
+def _details(evaluations: Sequence[Evaluation]) -> tuple[Detail, ...]:
+    """Over the students of all sets, which are the same classes on the same test images; one for each network."""
     if not evaluations:
-        return None
+        return ()
     first = evaluations[0]
     alike = [one for one in evaluations if one.class_names == first.class_names]
     whole = replace(first, students=tuple(student for one in alike for student in one.students))
-    details = evaluation_view(Scored("", whole), None).details
-    return next((one for one in details if one.line.architecture == architecture), None)
+    found: dict[str, Detail] = {}
+    for one in evaluation_view(Scored("", whole), None).details:
+        found.setdefault(one.line.architecture, one)  # the set comes first, what it is compared with after it
+    return tuple(found.values())
 
 
-def _facts(facts: GridFacts, contents: Sequence[tuple[CellResult, dict[str, Any]]]) -> Iterator[tuple[str, str]]:
+def _facts(contents: Sequence[tuple[CellResult, dict[str, Any]]]) -> Iterator[tuple[str, str]]:
     done = [(result, content) for result, content in contents if result.status == "done"]
     if not done:
         return
@@ -141,11 +171,11 @@ def _facts(facts: GridFacts, contents: Sequence[tuple[CellResult, dict[str, Any]
     yield "method", f"{first.method}, {'a baseline' if first.kind == 'baseline' else 'a distilled set'}"
     if making := [result.distill_seconds for result, _ in done if result.distill_seconds is not None]:
         yield "making a set", format_seconds(fmean(making))
-    if training := [time for result, _ in done for time in own_students(result, facts.table.architecture)]:
-        yield (
-            "training a network on it" if first.kind == "set" else "training a network",
-            format_seconds(fmean(training)),
-        )
+    networks = _networks(first)
+    for name in networks:
+        training = [one.train_seconds for result, _ in done for one in own_students(result, name)]
+        what = "training a network on it" if first.kind == "set" else "training a network"
+        yield what if len(networks) == 1 else f"{what}, {name}", format_seconds(fmean(training))
     yield "these cells in all", format_seconds(sum(result.seconds for result, _ in done))
     if memory := [result.peak_memory_bytes for result, _ in done if result.peak_memory_bytes]:
         yield "memory at most", data_size(max(memory))
@@ -160,21 +190,26 @@ def _facts(facts: GridFacts, contents: Sequence[tuple[CellResult, dict[str, Any]
     yield "written", ", ".join(sorted({result.written[:10] for result, _ in done}))
 
 
-def _set(facts: GridFacts, spot: Spot, max_bytes: int) -> tuple[Picture | None, str]:
-    """The first image of each class of the first set that is still there, and the command for its page."""
-    key = next((result.set for result in spot.results if result.status == "done" and result.set), None)
-    folder = facts.opened.store.sets / str(key)
-    if key is None or not folder.is_dir():
-        return None, ""
-    command = f"distail report {shlex.quote(str(folder))}"
-    try:
-        found = load_distilled(folder)
-    except DistailError:
-        return None, ""
+def _sets(facts: GridFacts, spot: Spot, max_bytes: int) -> Iterator[SetView]:
+    """The sets that are still there."""
+    seeds = {result.set: result.seed for result in spot.results if result.status == "done" and result.set}
+    for key, seed in seeds.items():
+        folder = facts.opened.store.sets / key
+        if not folder.is_dir():
+            continue
+        try:
+            found = load_distilled(folder)
+        except DistailError:
+            continue
+        yield SetView(seed, _first_images(found, seed, max_bytes), f"distail report {shlex.quote(str(folder))}")
+
+
+def _first_images(found: DistilledSet, seed: int, max_bytes: int) -> Picture | None:
+    """The first image of each class; None where there is no room for any."""
     first = [int((found.labels == label).nonzero()[0]) for label, count in enumerate(found.class_counts) if count]
     reduction = reduction_for(1, min(len(first), _MAX_IMAGES), found.image_shape, max_bytes, wanted=_MAX_IMAGES)
     shown = torch.tensor(first[:_MAX_IMAGES][: reduction.per_class], dtype=torch.long)
     if len(shown) == 0:
-        return None, command
+        return None
     pixels = reduction.apply(as_pixels(found.images[shown], found.preprocessing))
-    return strip(pixels, f"The first image of each of {len(shown)} classes"), command
+    return strip(pixels, f"The first image of each of {counted(len(shown), 'class', 'classes')}, made with seed {seed}")

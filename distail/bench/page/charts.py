@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,7 +69,7 @@ class Panel:
         best: a line along the best for each budget, as in SVG; may be empty.
         series: the rows.
         x, y: marks on the axes.
-        head, rows: the same as a table.
+        head, rows: the same as a table, with rows that are not drawn.
     """
 
     title: str
@@ -113,7 +113,7 @@ class ProtocolCharts:
 
 def grid_charts(facts: GridFacts) -> tuple[ProtocolCharts, ...]:
     """Accuracy of every network against every number that varies, and against minutes."""
-    tables = [table for table in facts.tables if table.score == facts.table.score]
+    tables = facts.accuracies
     found: list[ProtocolCharts] = []
     for table in tables:
         for labels in dict.fromkeys(row.labels for row in table.rows):
@@ -130,7 +130,7 @@ def _protocol_charts(
     best = sorted(rows, key=lambda row: -(_mean(row) or 0.0))[:STYLES]
     styles = {row.name: number for number, row in enumerate(row for row in rows if row in best)}
     drawn = [row for row in rows if row.name in styles]
-    kinds = [_against(table, axis, drawn, styles) for axis in _axes(table)]
+    kinds = [_against(table, axis, rows, styles) for axis in _axes(table)]
     kinds.append(_against_time(facts, table, rows, styles))
     return ProtocolCharts(
         title=title,
@@ -178,9 +178,9 @@ def _others(column: Mapping[str, Any], axis: str) -> dict[str, Any]:
 def _panel(
     table: Table, axis: str, title: str, places: Sequence[int], rows: Sequence[TableRow], styles: Mapping[str, int]
 ) -> Panel | None:
-    """Lines over some columns; None where no row has two points."""
+    """Lines over some columns; None where no row has two points. Told of are all rows, drawn those with a style."""
     values = [float(table.columns[place][axis]) for place in places]
-    points = {
+    all_points = {
         row.name: [
             (value, cell.summary)
             for value, place in zip(values, places, strict=True)
@@ -188,7 +188,8 @@ def _panel(
         ]
         for row in rows
     }
-    points = {name: found for name, found in points.items() if found}
+    all_points = {name: found for name, found in all_points.items() if found}
+    points = {name: found for name, found in all_points.items() if name in styles}
     if not any(len(found) > 1 for found in points.values()):
         return None
     logarithmic = min(values) > 0 and max(values) / min(values) >= _LOG_FROM
@@ -208,25 +209,36 @@ def _panel(
     return Panel(
         title="" if title == "all" else title,
         across=short + (", logarithmic" if logarithmic else ""),
-        description=f"{counted(len(points), 'row')}; {_ends(points, short, values)}.",
+        description=f"{_how_many(points, all_points)}; {_ends(all_points, short, values, styles)}.",
         best="",
         series=tuple(series),
         x=tuple(Tick(across(value), shown(value)) for value in values),
         y=ticks,
         head=("row", *(f"{short} {shown(value)}" for value in values)),
-        rows=tuple((name, *(percent(dict(found).get(value)) for value in values)) for name, found in points.items()),
+        rows=tuple((name, *(percent(dict(own).get(value)) for value in values)) for name, own in all_points.items()),
     )
 
 
-def _ends(points: Mapping[str, Sequence[tuple[float, Summary]]], short: str, values: Sequence[float]) -> str:
-    """'IPC 10: dm is best with 46.6 %, ...' at both ends."""
+def _how_many(drawn: Collection[str], known: Collection[str]) -> str:
+    every = counted(len(known), "row")
+    return every if len(drawn) == len(known) else f"{len(drawn)} of {every} are drawn"
+
+
+def _ends(
+    points: Mapping[str, Sequence[tuple[float, Summary]]],
+    short: str,
+    values: Sequence[float],
+    drawn: Collection[str],
+) -> str:
+    """'at IPC 10 dm is best with 46.6 %, ...' at both ends, of all rows."""
     told = []
     for value in (values[0], values[-1]):
         there = {name: one.mean for name, found in points.items() for where, one in found if where == value}
         if there:
             best = max(there, key=lambda name: there[name])
             leads = "is best" if len(there) > 1 else "alone"
-            told.append(f"at {short} {shown(value)} {one_line(best)} {leads} with {100 * there[best]:.1f} %")
+            where = "" if best in drawn else " (not drawn)"
+            told.append(f"at {short} {shown(value)} {one_line(best)}{where} {leads} with {100 * there[best]:.1f} %")
     return ", ".join(told)
 
 

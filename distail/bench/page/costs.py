@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from distail.bench.page.grid_facts import GridFacts
-from distail.bench.result import CellResult
+from distail.bench.result import CellResult, StudentLine
 from distail.bench.table import TableRow
 from distail.evaluation.metrics import Summary
 
@@ -34,17 +34,17 @@ def priced_rows(facts: GridFacts, rows: Sequence[TableRow], column: int, archite
     return found
 
 
-def own_students(result: CellResult, architecture: str) -> list[float]:
-    """Seconds that each student of this network took to train, references left out."""
+def own_students(result: CellResult, architecture: str) -> list[StudentLine]:
+    """Students of this network that the cell is about, references left out."""
     return [
-        student.train_seconds
+        student
         for student in result.students
         if student.architecture == architecture and student.subject == result.subject
     ]
 
 
 def _seconds(result: CellResult, architecture: str) -> float | None:
-    trained = own_students(result, architecture)
+    trained = [student.train_seconds for student in own_students(result, architecture)]
     if result.status != "done" or not trained:
         return None
     making = result.distill_seconds if result.kind == "set" else 0.0

@@ -82,6 +82,11 @@ class GridFacts:
         return self.tables[0]
 
     @property
+    def accuracies(self) -> tuple[Table, ...]:
+        """The tables of the first score, one for each network."""
+        return tuple(table for table in self.tables if table.score == self.table.score)
+
+    @property
     def networks(self) -> tuple[str, ...]:
         """Whose students have figures; the first one is the grid's first."""
         return tuple(dict.fromkeys(table.architecture for table in self.tables))
