@@ -15,11 +15,7 @@ class DistailError(Exception):
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether Python, torch on the CPU, or torch on a GPU ran out of memory; torch says so in several ways."""
-    return (
-        isinstance(error, MemoryError)
-        or "OutOfMemory" in type(error).__name__
-        or "allocate memory" in str(error)
-    )
+    return isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "allocate memory" in str(error)
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

@@ -6,10 +6,14 @@ from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Int64
+from pydantic import Field
 from torch import Tensor
 
+from distail.config import Config
 from distail.data.image_set import ImageSet
+from distail.problem import Work
 from distail.training.class_balance import class_aware_order
+from distail.training.recipe import TrainRecipe
 from distail.training.technique import Batches
 
 
@@ -54,6 +58,30 @@ def drawn_batches(
         return list(drawn.split(batch_size))
 
     return batches
+
+
+class ClassAwareSettings(Config):
+    """Of a second stage that trains the classifier on class-aware draws. Fields alone; what is trained is a baseline's.
+
+    Source: Kang et al., ICLR 2020, arXiv:1910.09217.
+    """
+
+    classifier_epochs: int = Field(default=10, ge=1)
+    """Epochs of the second stage, of classes times largest class draws each (paper: 10)."""
+    images_per_visit: int = Field(default=4, ge=1)
+    """Images taken from a class each time its turn comes (paper: 4)."""
+
+
+def work_of_stages(classifier_epochs: int, counts: tuple[int, ...], recipe: TrainRecipe) -> Work:
+    """A whole training, then a second stage that passes class-aware draws forward, and backward to the classifier only.
+
+    Args:
+        classifier_epochs: of the second stage.
+        counts: images of each class.
+        recipe: of the whole training.
+    """
+    second = classifier_epochs * len(counts) * max(counts)
+    return Work(forward=second, forward_backward=recipe.num_epochs * sum(counts))
 
 
 def class_aware_batches(images: ImageSet, images_per_visit: int, batch_size: int) -> Batches:

@@ -6,10 +6,8 @@ Source: Kang et al., ICLR 2020, arXiv:1910.09217, and its released code (10 epoc
 
 from typing import ClassVar
 
-from pydantic import Field
-
 from distail.baselines._baseline import Baseline
-from distail.baselines._sampling import class_aware_batches
+from distail.baselines._sampling import ClassAwareSettings, class_aware_batches, work_of_stages
 from distail.baselines._task import Fitted, Task, train_classifier, train_whole
 from distail.models import build_network
 from distail.problem import Work
@@ -18,21 +16,15 @@ from distail.training.recipe import TrainRecipe
 from distail.training.technique import Technique
 
 
-class CRT(Baseline):
+class CRT(ClassAwareSettings, Baseline):
     """The backbone learns from the data as they are, the classifier from balanced draws."""
 
     paper: ClassVar[str] = "Kang et al., ICLR 2020, arXiv:1910.09217"
     summary: ClassVar[str] = "plain training, then a new classifier on balanced draws"
 
-    classifier_epochs: int = Field(default=10, ge=1)
-    """Epochs of the second stage, of classes times largest class draws each (paper: 10)."""
-    images_per_visit: int = Field(default=4, ge=1)
-    """Images taken from a class each time its turn comes (paper: 4)."""
-
     def work(self, counts: tuple[int, ...], recipe: TrainRecipe) -> Work:
-        """The second stage passes class-aware draws forward; its backward pass ends at the classifier."""
-        second = self.classifier_epochs * len(counts) * max(counts)
-        return Work(forward=second, forward_backward=recipe.num_epochs * sum(counts))
+        """A second stage on class-aware draws comes after training on all images."""
+        return work_of_stages(self.classifier_epochs, counts, recipe)
 
     def fit(self, task: Task) -> Fitted:
         """Trains in two stages."""

@@ -13,7 +13,30 @@ FeatureImages = Literal["train", "heldout", "test"]
 """Whose features are grouped: training images, images held out of them, or test images as in the paper."""
 
 
-class GroupingSettings(Config):
+class FullDataTraining(Config):
+    """How a network is trained on all the long-tailed images, to find groups or as a stage."""
+
+    epochs: int = Field(default=50, ge=1)
+    """Passes over all the images; where groups are found with a distilled set, it is passed over for as many steps."""
+    batch_size: int = Field(default=128, ge=1)
+    """Images a step."""
+    learning_rate: float = Field(default=0.01, gt=0)
+    """Initial step size of SGD with momentum 0.9 and weight decay 5e-4, falling to zero as a cosine."""
+    augmentation: str = "crop_flip"
+    """DSA operations joined by '_', or 'none'."""
+
+    def train_recipe(self, epochs: int | None = None) -> TrainRecipe:
+        """The same for the training loop, for another number of epochs if given."""
+        return TrainRecipe(
+            epochs=epochs or self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            schedule="cosine",
+            augmentation=self.augmentation,
+        )
+
+
+class GroupingSettings(FullDataTraining):
     """How a network is trained, and how its features become groups.
 
     Source: Zheng et al., ICMSSP 2024; the paper names no number of epochs.
@@ -31,27 +54,9 @@ class GroupingSettings(Config):
     """Fraction of each class held out of training, where features='heldout' or num_groups='auto' need it."""
     max_images: int = Field(default=1000, ge=1)
     """Images of a class that are looked at, at most; the paper's test set has 1,000."""
-    epochs: int = Field(default=50, ge=1)
-    """Passes over the training images; a distilled set is passed over until it took as many steps."""
-    batch_size: int = Field(default=128, ge=1)
-    """Images a step."""
-    learning_rate: float = Field(default=0.01, gt=0)
-    """Initial step size of SGD with momentum 0.9 and weight decay 5e-4, falling to zero as a cosine."""
-    augmentation: str = "crop_flip"
-    """DSA operations joined by '_', or 'none'."""
-
-    def train_recipe(self, epochs: int | None = None) -> TrainRecipe:
-        """How the network is trained, for another number of epochs if given."""
-        return TrainRecipe(
-            epochs=epochs or self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            schedule="cosine",
-            augmentation=self.augmentation,
-        )
 
 
-class TwoStageRecipe(Config):
+class TwoStageRecipe(FullDataTraining):
     """Deciding for a group first, then for a class in it: what each stage learns from, and how.
 
     A stage on distilled images is trained as students of the set are; epochs, batch size, learning rate and
@@ -68,14 +73,6 @@ class TwoStageRecipe(Config):
     """What the group stage learns from: all the long-tailed images, as in the paper, or the distilled ones."""
     class_data: Literal["distilled", "full"] = "distilled"
     """What the class stages learn from: the distilled images, as in the paper, or all the long-tailed ones."""
-    epochs: int = Field(default=50, ge=1)
-    """Passes over all the images."""
-    batch_size: int = Field(default=128, ge=1)
-    """Images a step."""
-    learning_rate: float = Field(default=0.01, gt=0)
-    """Initial step size of SGD with momentum 0.9 and weight decay 5e-4, falling to zero as a cosine."""
-    augmentation: str = "crop_flip"
-    """DSA operations joined by '_', or 'none'."""
 
     @field_validator("settings")
     @classmethod
@@ -91,13 +88,3 @@ class TwoStageRecipe(Config):
     def needs_images(self) -> bool:
         """Whether a stage learns from the long-tailed images."""
         return "full" in (self.group_data, self.class_data)
-
-    def train_recipe(self) -> TrainRecipe:
-        """How stages on all the long-tailed images are trained."""
-        return TrainRecipe(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            schedule="cosine",
-            augmentation=self.augmentation,
-        )
