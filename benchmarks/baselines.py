@@ -12,6 +12,8 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
+from page_parts import RESULTS
+
 from distail.artifact import write_json
 from distail.cli.options import parse_settings
 from distail.data.long_tail import make_long_tailed
@@ -20,8 +22,6 @@ from distail.evaluation.recipe import BaselineRecipe
 from distail.full_data import run_baseline
 from distail.progress import PlainProgress
 from distail.recipe import DataRecipe
-
-RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:

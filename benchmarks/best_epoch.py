@@ -12,6 +12,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from page_parts import RESULTS
+
 from distail.artifact import write_json
 from distail.data.sources import load_test
 from distail.distilled import load_distilled
@@ -24,7 +26,6 @@ from distail.runtime import Runtime
 from distail.training.validation import selection_on
 
 LOOK_EVERY = 25
-RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from learning_curve import validation_images
+from page_parts import RESULTS
 
 from distail.artifact import write_json
 from distail.catalog import built_in_recipe
@@ -32,8 +33,6 @@ from distail.recipe import DataRecipe, Recipe
 from distail.scoring import real_images_as_set, score, with_teacher
 from distail.training.recipe import TrainRecipe
 from distail.training_images import load_training_images
-
-RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from page_parts import RESULTS
 
 from distail.artifact import read_json, write_json
 from distail.data.image_set import ImageSet
@@ -91,7 +92,7 @@ def main() -> None:
     for work, ratio in faster.items():
         print(f"{work}: {alone['seconds'][work]:.2f} s by one process, {ratio:.2f} times as fast by {asked.devices}")
     result = {"times_as_fast": faster, "alone": alone, "together": together}
-    write_json(Path(__file__).parent / "results" / f"devices_speed-{asked.device}.json", result)
+    write_json(RESULTS / f"devices_speed-{asked.device}.json", result)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from page_parts import RESULTS
 from torch.func import functional_call, grad, vmap
 
 from distail.artifact import write_json
@@ -52,7 +52,7 @@ def main() -> None:
         rates[name] = BATCH * EXPERTS / statistics.median(seconds() for _ in range(REPEATS))
         print(f"{name}: {rates[name]:.0f} images/s", flush=True)
     write_json(
-        Path(__file__).parent / "results" / "expert_speed.json",
+        RESULTS / "expert_speed.json",
         {"images_per_second": rates, "work": _work(), **environment(runtime)},
     )
 

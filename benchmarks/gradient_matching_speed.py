@@ -11,10 +11,10 @@ the median of the repeats counts; the gradients are compared too.
 import argparse
 import statistics
 import time
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from page_parts import RESULTS
 
 from distail.artifact import write_json
 from distail.choices import PrecisionName
@@ -25,7 +25,6 @@ from distail.runtime import Runtime, resolve_runtime
 from distail.seeding import torch_generator
 from distail.synthetic.gradient_matching import match_class, row_cosine_distance
 
-RESULTS = Path(__file__).parent / "results"
 IMAGE = (3, 32, 32)
 LABEL = 3
 

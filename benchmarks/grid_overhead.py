@@ -17,6 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from page_parts import RESULTS
+
 from distail import pipeline, scoring
 from distail.artifact import write_json
 from distail.bench.cell import expand
@@ -45,7 +47,7 @@ SCORES = {"accuracy": 0.5, "balanced_accuracy": 0.5, "class_std": 0.1, "worst_cl
 
 def main() -> None:
     """Measures, prints and writes."""
-    own = Path(__file__).parent / "results" / "grid_overhead.json"
+    own = RESULTS / "grid_overhead.json"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int, default=100_000, help="cells that are named and indexed")
     parser.add_argument("--runs", type=int, default=100, help="cells that are run")

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from page_parts import RESULTS
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
@@ -27,7 +28,6 @@ from distail.data.image_set import ImageSet
 from distail.progress import PlainProgress
 
 QUALITY = 75
-RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:

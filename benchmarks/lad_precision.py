@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from learning_curve import validation_images
+from page_parts import RESULTS
 
 from distail.artifact import write_json
 from distail.catalog import built_in_recipe
@@ -30,7 +31,6 @@ from distail.scoring import score
 from distail.training.recipe import TrainRecipe
 from distail.training_images import load_training_images
 
-RESULTS = Path(__file__).parent / "results"
 RECIPE = "lad-cifar10lt-if100-ipc10-cpu"
 
 

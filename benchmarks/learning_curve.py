@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from page_parts import RESULTS
 
 from distail.artifact import write_json
 from distail.data.image_set import ImageSet
@@ -27,7 +28,6 @@ from distail.seeding import torch_generator
 from distail.training.recipe import TrainRecipe
 from distail.training_images import load_training_images
 
-RESULTS = Path(__file__).parent / "results"
 IMAGES_PER_CLASS = 450
 
 

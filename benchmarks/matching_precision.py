@@ -5,9 +5,8 @@
 LAD's two phases and MTT's exact gradient: ConvNet-3, 100 images of 32x32, 8 full-batch steps, random values.
 """
 
-from pathlib import Path
-
 import torch
+from page_parts import RESULTS
 
 from distail.artifact import write_json
 from distail.data.augment import DSA
@@ -51,7 +50,7 @@ def main() -> None:
                 rows.append({"case": case, "who": name, "precision": precision, **_errors(found, truth)})
                 print(rows[-1], flush=True)
     write_json(
-        Path(__file__).parent / "results" / "matching_precision.json",
+        RESULTS / "matching_precision.json",
         {"steps": NUM_STEPS, "images": NUM_IMAGES, "rows": rows, **environment(resolve_runtime("cpu"))},
     )
 

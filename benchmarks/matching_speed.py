@@ -16,9 +16,9 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import torch
+from page_parts import RESULTS
 
 from distail.artifact import write_json
 from distail.data.augment import DSA
@@ -30,7 +30,6 @@ from distail.provenance import environment
 from distail.runtime import Runtime, resolve_runtime
 from distail.seeding import torch_generator
 
-RESULTS = Path(__file__).parent / "results"
 VARIANTS = {
     "plain": "oracle: double backward in both phases, fp32",
     "memory": "oracle, and freed memory is kept by the process",

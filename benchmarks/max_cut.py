@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from page_parts import RESULTS
 from torch import Tensor
 
 import distail
@@ -48,7 +49,7 @@ def main() -> None:
         for num_groups in (2, 5):
             rows.append({"data": name, "classes": count, "groups": num_groups, **measured(distances, num_groups)})
             print(rows[-1], flush=True)
-    write_json(Path(__file__).parent / "results" / "max_cut.json", {"rows": rows, **environment(runtime)})
+    write_json(RESULTS / "max_cut.json", {"rows": rows, **environment(runtime)})
 
 
 def measured(distances: Tensor, num_groups: int) -> dict[str, Any]:

@@ -15,6 +15,8 @@ import argparse
 import os
 from pathlib import Path
 
+from page_parts import RESULTS
+
 from distail.artifact import write_json
 from distail.data.long_tail import make_long_tailed
 from distail.data.sources import load, load_test
@@ -23,8 +25,6 @@ from distail.group_study import study_groups
 from distail.groups.settings import GroupingSettings
 from distail.progress import PlainProgress
 from distail.recipe import DataRecipe
-
-RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:

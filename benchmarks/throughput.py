@@ -9,9 +9,9 @@ is timed alternately in one process, so that their ratio means something on a no
 import argparse
 import statistics
 import time
-from pathlib import Path
 
 import torch
+from page_parts import RESULTS
 
 from distail.artifact import write_json
 from distail.models import build_network
@@ -57,7 +57,7 @@ def main() -> None:
         print(rows[-1])
     facts = environment(Runtime(device, "bf16"))
     write_json(
-        Path(__file__).parent / "results" / f"{name}.json",
+        RESULTS / f"{name}.json",
         {
             "what": "median images per second of training, ConvNet-3, 32x32 RGB, batch 128, without augmentation",
             "rows": rows,

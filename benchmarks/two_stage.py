@@ -18,6 +18,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from page_parts import RESULTS
+
 from distail import pipeline
 from distail.artifact import write_json
 from distail.cli.options import num_groups, parse_settings
@@ -37,7 +39,6 @@ from distail.scoring import is_distilled, real_images_as_set, score
 from distail.training.recipe import TrainRecipe
 from distail.training_images import TrainingImages
 
-RESULTS = Path(__file__).parent / "results"
 STAGES = (("full", "full"), ("full", "distilled"), ("distilled", "distilled"))
 """What group stage and class stages learn from, in the order of the tables."""
 

@@ -156,6 +156,15 @@ def test_every_part_of_the_package_has_its_place():
     assert len(set(ORDER)) == len(ORDER)
 
 
+def test_every_part_of_the_package_is_described():
+    page = (ROOT.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = "".join(line for line in page.splitlines() if line.startswith("|"))
+    parts = {f"{path.name}/" if path.is_dir() else path.name for path in ROOT.iterdir() if path.name[0] not in "._"}
+    assert {"recipes/", "errors.py"} <= parts
+    for part in parts - {"py.typed"}:
+        assert f"`{part}`" in table, f"the table of docs/architecture.md does not say what {part} is for"
+
+
 @each_module
 def test_imports_point_backwards(module):
     if module == "distail":

@@ -80,6 +80,17 @@ def test_files_named_in_the_run_folder_table_exist(tmp_path):
     }
 
 
+def test_every_source_of_committed_numbers_is_named():
+    page = (ROOT / "docs" / "reproducing.md").read_text(encoding="utf-8")
+    sources = [f"grids/{file.name}" for file in (ROOT / "grids").glob("*.yaml")]
+    for file in (ROOT / "benchmarks").glob("*.py"):
+        if '__name__ == "__main__"' in file.read_text(encoding="utf-8"):
+            sources.append(f"benchmarks/{file.name}")
+    assert len(sources) > 20
+    for source in sources:
+        assert f" {source}" in page, f"docs/reproducing.md does not say how {source} is run"
+
+
 def test_relative_links_lead_somewhere():
     for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
