@@ -14,6 +14,7 @@ import torch
 
 from distail.artifact import read_json
 from distail.distilled import load_distilled
+from tests.cli.calling import logged
 
 ITERATIONS = 150
 LAUNCHER = """
@@ -51,14 +52,6 @@ def finish(process: subprocess.Popen[str]) -> dict[str, object]:
     out, err = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0, err
     return json.loads(out)
-
-
-def logged(out: Path) -> int:
-    """Iterations in the log, whole lines only."""
-    try:
-        return (out / "metrics.jsonl").read_bytes().count(b"\n")
-    except FileNotFoundError:
-        return 0
 
 
 def kill_after(process: subprocess.Popen[str], out: Path, iteration: int, delay_s: float) -> None:

@@ -22,7 +22,7 @@ from distail.runtime import Runtime
 from distail.scoring import TrainingSource, open_classroom, open_set, score, with_teacher
 from distail.scoring import teacher_file as found_teacher
 from distail.training.recipe import TrainRecipe
-from tests.evaluation.separable import ARCHITECTURE, NAMES, TEST, TRAIN, images_of, make_set, quick
+from tests.evaluation.separable import ARCHITECTURE, NAMES, TEST, TRAIN, images_of, make_set, quick, scores_of
 from tests.methods.with_teacher import TRAINING
 from tests.test_pipeline import write_source
 
@@ -52,10 +52,6 @@ def teacher_file(tmp_path_factory) -> Path:
     classroom = Classroom.of_images(TRAIN, fit_preprocessing(TRAIN, "zca"), Runtime())
     save_network(path, train_student(classroom, ARCHITECTURE, quick(epochs=3).train, 0, Runtime()).saved)
     return path
-
-
-def scores_of(evaluation) -> list[object]:
-    return [replace(student, train_seconds=0.0) for student in evaluation.students]
 
 
 # Test images

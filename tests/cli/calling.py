@@ -77,6 +77,14 @@ def contents(*folders: Path) -> dict[str, tuple[bytes, int] | None]:
     }
 
 
+def logged(out: Path) -> int:
+    """Iterations in the log of a run, whole lines only."""
+    try:
+        return (out / "metrics.jsonl").read_bytes().count(b"\n")
+    except FileNotFoundError:
+        return 0
+
+
 def assert_clear_refusal(outcome: Outcome, *names: str) -> str:
     """Exit code 2 and one paragraph that names these things and says what to do."""
     assert outcome.code == 2, f"exit code {outcome.code}: {outcome.out}{outcome.err}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from distail.data.image_set import ImageSet
 from distail.data.preprocess import PreprocessingKind, fit_preprocessing
 from distail.distilled import DistilledSet
 from distail.evaluation.recipe import EvaluationRecipe
+from distail.evaluation.result import Evaluation
 from distail.progress import Progress
 from distail.training.recipe import TrainRecipe
 
@@ -53,6 +55,11 @@ def quick(**changes: Any) -> EvaluationRecipe:
     """One small student, trained for a blink."""
     train = TrainRecipe(epochs=changes.pop("epochs", 12), learning_rate=0.05, schedule="constant", augmentation="none")
     return EvaluationRecipe(**{"architectures": (ARCHITECTURE,), "seeds": 1, "train": train, **changes})
+
+
+def scores_of(evaluation: Evaluation) -> list[object]:
+    """All that is reproducible: everything but the wall time."""
+    return [replace(student, train_seconds=0.0) for student in evaluation.students]
 
 
 class Said(Progress):

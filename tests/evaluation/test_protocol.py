@@ -25,13 +25,8 @@ from distail.learn.student import Classroom, train_student
 from distail.runtime import Runtime
 from distail.training.loop import Selection
 from distail.training.recipe import TrainRecipe
-from tests.evaluation.separable import ARCHITECTURE, NAMES, TEST, TRAIN, Said, images_of, make_set, quick
+from tests.evaluation.separable import ARCHITECTURE, NAMES, TEST, TRAIN, Said, images_of, make_set, quick, scores_of
 from tests.reference import metrics as reference
-
-
-def scores_of(evaluation) -> list[object]:
-    """All that is reproducible: everything but the wall time."""
-    return [replace(student, train_seconds=0.0) for student in evaluation.students]
 
 
 def soft_labels(strength: float) -> torch.Tensor:

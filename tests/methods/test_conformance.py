@@ -240,6 +240,14 @@ def test_an_unknown_hyperparameter_names_the_closest(name: str):
         build_method(name, {known + "x": 1})
 
 
+def test_an_unknown_augmentation_is_a_clear_error(name: str):
+    if "augmentation" not in find_method(name).model_fields:
+        return
+    settings = {**cheap_settings(find_method(name)), "augmentation": "flp"}
+    with pytest.raises(DistailError, match=r"Unknown augmentation 'flp'.*'flip'"):
+        build_method(name, settings).distill(tiny_problem())
+
+
 def test_is_documented(name: str):
     method = find_method(name)
     assert method.__doc__ != Method.__doc__

@@ -158,8 +158,3 @@ def test_work_is_what_it_computes(counts, batch):
 def test_steps_that_diverge_are_a_clear_error():
     with pytest.raises(DistailError, match=r"dm: the loss became .* in iteration [12].*image_lr \(now 1e\+30\)"):
         few(image_lr=1e30).distill(tiny_problem(architecture="convnet1-w8-none"))
-
-
-def test_an_unknown_augmentation_is_a_clear_error():
-    with pytest.raises(DistailError, match=r"Unknown augmentation 'flp'.*'flip'"):
-        few(augmentation="flp").distill(tiny_problem())

@@ -145,8 +145,6 @@ def test_steps_that_diverge_keep_the_last_good_state():
 def test_unfit_requests_are_clear_errors():
     with pytest.raises(DistailError, match=r"2x2 cells .* 11x8"):
         few().distill(tiny_problem(shape=(3, 11, 8)))
-    with pytest.raises(DistailError, match=r"Unknown augmentation 'flp'"):
-        few(augmentation="flp").distill(tiny_problem())
     with pytest.raises(DistailError, match=r"tests.methods.flat_network has none.*convnet3"):
         few().distill(tiny_problem(architecture="tests.methods.flat_network"))
 

@@ -1,10 +1,8 @@
 from typing import Any
 
-import pytest
 import torch
 
 from distail.data import augment
-from distail.errors import DistailError
 from distail.methods.dc import DC
 from distail.methods.dsa import DSA
 from distail.methods.random import Random
@@ -47,8 +45,3 @@ def test_starts_from_real_images_unless_told():
     torch.testing.assert_close(still, Random().distill(problem).images)
     noise = few(image_lr=1e-12, initial_images="noise").distill(problem).images
     assert not torch.allclose(noise, still, atol=0.1)
-
-
-def test_an_unknown_augmentation_is_a_clear_error():
-    with pytest.raises(DistailError, match=r"Unknown augmentation 'flp'.*'flip'"):
-        few(augmentation="flp").distill(tiny_problem())

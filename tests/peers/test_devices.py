@@ -21,7 +21,7 @@ from distail.experts.bank import ExpertBank, shelf_of
 from distail.experts.school import train_experts
 from distail.peers import launch, launching
 from distail.recipe import Recipe
-from tests.cli.calling import call
+from tests.cli.calling import call, logged
 from tests.experts.lessons import trajectory
 from tests.peers.jobs import METHODS, NEEDS, RECIPE, everything, fails, ground, problem, write
 
@@ -93,13 +93,6 @@ def test_an_error_in_one_process_ends_all_and_is_told_as_it_is():
 
 def children(process: subprocess.Popen[bytes]) -> list[int]:
     return [int(one) for one in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
-
-
-def logged(out: Path) -> int:
-    try:
-        return (out / "metrics.jsonl").read_bytes().count(b"\n")
-    except FileNotFoundError:
-        return 0
 
 
 def test_a_killed_run_leaves_nobody_behind_and_goes_on(tmp_path):

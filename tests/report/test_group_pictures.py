@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from distail.groups.choice import GroupCount
 from distail.groups.distances import ClassCentroids, class_centroids, class_distances
@@ -14,6 +13,7 @@ from distail.models.saved import SavedNetwork
 from distail.report.evaluation import render_text
 from distail.report.group_pictures import COLOURS, Shown, comparison_picture, distances_picture, features_picture
 from distail.report.groups import agreement_table, classes_table, groups_notes, groups_table, tried_table
+from tests.report.pictures import pixels_of
 
 ODD = ("$x$", "$\\undefined{", "<script>", "n" * 300, "猫", "two\nlines\x1b[31m", "")
 
@@ -37,12 +37,6 @@ def shown_of(found, name="imbalance 100"):
     centres = found.centroids.centres[:, :2].float().numpy()
     plane = Projection(found.features[:, :2].numpy(), found.labels, centres, found.centroids.labels)
     return Shown(name, plane, found.grouping)
-
-
-def pixels_of(path):
-    with Image.open(path) as picture:
-        assert picture.format == "PNG"
-        return np.asarray(picture.convert("RGB"))
 
 
 def count_of(picture, colour):

@@ -4,7 +4,6 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from distail.data.image_set import ImageSet
 from distail.data.preprocess import fit_preprocessing
@@ -12,6 +11,7 @@ from distail.distilled import DistilledSet
 from distail.errors import DistailError
 from distail.report.picture import demo_picture, image_grid
 from distail.report.sheet import Sheet, shortened, text_width
+from tests.report.pictures import pixels_of
 
 BARS = [("distilled (dm)", 0.8, 0.02), ("random images", 0.5, 0.0), ("whole data", 1.0, 0.01)]
 
@@ -26,12 +26,6 @@ def make_set(classes=3, per_class=2, channels=3, side=8, kind="none", names=None
     return DistilledSet(
         images=preprocessing.apply(pixels), labels=labels, class_names=names, preprocessing=preprocessing
     )
-
-
-def pixels_of(path):
-    with Image.open(path) as picture:
-        assert picture.format == "PNG"
-        return np.asarray(picture.convert("RGB"))
 
 
 def enlarged(distilled, index, factor):
