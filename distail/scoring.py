@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from distail.choices import DeviceName, PrecisionName
 from distail.data.image_set import IN_MEMORY, ImageSet, require_same_classes
 from distail.data.preprocess import fit_preprocessing
 from distail.data.sources import SourceContents, load, read_source, read_test_source
@@ -21,7 +22,7 @@ from distail.models.saved import load_network
 from distail.progress import Progress, SilentProgress
 from distail.recipe import DataRecipe
 from distail.run_folder import RunFolder
-from distail.runtime import DeviceName, PrecisionName, Runtime, resolve_runtime
+from distail.runtime import Runtime, resolve_runtime
 from distail.training.recipe import LabelProtocol
 from distail.training_images import held_out_images, training_images, training_images_of
 
