@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from distail.artifact import require_free, tensors_digest
+from distail.choices import DeviceName
 from distail.data.image_set import IN_MEMORY, ImageSet, require_same_classes
 from distail.data.labelled_views import LabelledViews
 from distail.data.long_tail import make_long_tailed
@@ -21,19 +22,16 @@ from distail.distilled import DistilledSet, load_distilled
 from distail.errors import DistailError
 from distail.learn.adsa import Confidence, confidence, fair_logits, fair_tau, fair_teacher
 from distail.learn.labels import labelled_training_set
-from distail.models.saved import SavedNetwork, batch_logits, load_network, save_network
+from distail.models.saved import SavedNetwork, load_network, save_network
 from distail.progress import Progress, SilentProgress
 from distail.provenance import environment
 from distail.report.picture import image_grid
 from distail.run_folder import RunFolder
-from distail.runtime import DeviceName, Runtime, resolve_runtime
+from distail.runtime import Runtime, resolve_runtime
 from distail.scoring import TrainingSource, is_distilled, own_teacher
 from distail.seeding import torch_generator
-from distail.synthetic.relabel import answers_for, views_for
+from distail.synthetic.relabel import answers_for, logits_in_batches, views_for
 from distail.training.recipe import TrainRecipe
-
-_BATCH = 256
-"""Images that a teacher labels at once."""
 
 
 @dataclass(frozen=True)
@@ -191,9 +189,7 @@ def teacher_logits(distilled: DistilledSet, teacher: SavedNetwork, runtime: Runt
     Raises:
         DistailError: the teacher is for other classes or images.
     """
-    lessons = labelled_training_set(
-        distilled, "teacher", runtime, teacher
-    )  # the cells of mosaics, and what can be wrong
+    lessons = labelled_training_set(distilled, "teacher", runtime, teacher)  # finds the cells, and what can be wrong
     logits = _logits_of(lessons.images(torch.arange(len(lessons))), teacher, distilled.preprocessing, runtime)
     return logits.view(len(distilled), distilled.mosaic**2, -1).mean(dim=1)
 
@@ -202,12 +198,8 @@ def _logits_of(
     images: Float[Tensor, "n c h w"], teacher: SavedNetwork, preprocessing: Preprocessing, runtime: Runtime
 ) -> Float[Tensor, "n k"]:
     """Of images in the set's preprocessing, on the CPU."""
-    found = []
-    for batch in images.split(_BATCH):
-        with runtime.autocast():
-            translated = teacher.preprocessing.apply(preprocessing.invert(batch))
-            found.append(batch_logits(teacher.network, translated).float().cpu())
-    return torch.cat(found)
+    with runtime.autocast():
+        return logits_in_batches(teacher.network, teacher.preprocessing.apply(preprocessing.invert(images))).cpu()
 
 
 def _views_by(

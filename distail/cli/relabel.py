@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
+from distail.choices import DeviceName
 from distail.cli.options import Output, Whole
 
 
@@ -18,7 +19,7 @@ def relabel(
     adsa: bool = False,
     train: str | None = None,
     imbalance: float | None = None,
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    device: DeviceName = "auto",
     output: Output = Output(),
 ) -> None:
     """Make a set with other soft labels: those of a teacher, corrected for the long tail, or both.

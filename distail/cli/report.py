@@ -17,9 +17,9 @@ def report(target: Path, /, *, out: Path | None = None, output: Output = Output(
     out
         File to write; must not exist. report.html in that folder when omitted, where it replaces an earlier report.
     """
-    from distail.report.page.html import data_size
+    from distail.progress import format_bytes
     from distail.reporting import report_text, write_report
 
     made = write_report(target, out, output.progress())
-    where = f"The page is {made.path} ({data_size(made.num_bytes)}); open it in a browser."
+    where = f"The page is {made.path} ({format_bytes(made.num_bytes)}); open it in a browser."
     output.show(made.to_json(), *report_text(made), where)

@@ -52,8 +52,8 @@ from distail.synthetic.statistics import class_moments, statistics_work
 from distail.synthetic.views import ViewKind
 from distail.teachers.ensemble import ensemble_of
 from distail.teachers.spec import TeacherSpec
-from distail.teachers.teaching import teach
-from distail.teachers.work import teacher_architecture, teachers_work
+from distail.teachers.teaching import teach, teacher_architecture
+from distail.teachers.work import teachers_work
 from distail.training.recipe import TrainRecipe
 
 _CROPS = 5

@@ -22,8 +22,8 @@ from distail.synthetic.crops import confident_crops, crops_work
 from distail.synthetic.mosaic import require_divisible
 from distail.synthetic.relabel import ready, relabelled, relabelling_work
 from distail.teachers.spec import SRE2L_TEACHER, TeacherSpec
-from distail.teachers.teaching import teach
-from distail.teachers.work import teacher_architecture, teachers_work
+from distail.teachers.teaching import teach, teacher_architecture
+from distail.teachers.work import teachers_work
 from distail.training.recipe import TrainRecipe
 
 

@@ -46,8 +46,8 @@ from distail.synthetic.relabel import ready, relabelled, relabelling_work
 from distail.synthetic.statistics import class_moments, statistics_work
 from distail.synthetic.views import ViewKind
 from distail.teachers.spec import TeacherSpec
-from distail.teachers.teaching import teach
-from distail.teachers.work import teacher_architecture, teachers_work
+from distail.teachers.teaching import teach, teacher_architecture
+from distail.teachers.work import teachers_work
 from distail.training.recipe import TrainRecipe
 
 _GLMC: dict[str, Any] = {

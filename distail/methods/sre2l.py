@@ -37,8 +37,8 @@ from distail.synthetic.recovery import (
 from distail.synthetic.relabel import ready, relabelled, relabelling_work
 from distail.synthetic.statistics import running_statistics
 from distail.teachers.spec import SRE2L_TEACHER, TeacherSpec
-from distail.teachers.teaching import teach
-from distail.teachers.work import teacher_architecture, teachers_work
+from distail.teachers.teaching import teach, teacher_architecture
+from distail.teachers.work import teachers_work
 from distail.training.recipe import TrainRecipe
 
 

@@ -34,14 +34,14 @@ from distail.synthetic.relabel import ready, relabelled, relabelling_work
 from distail.synthetic.statistics import Statistics, class_moments, statistics_work
 from distail.teachers.balancing import balanced_teacher, balancing_work
 from distail.teachers.spec import TeacherSpec
-from distail.teachers.teaching import teach
-from distail.teachers.work import teacher_architecture, teachers_work
+from distail.teachers.teaching import teach, teacher_architecture
+from distail.teachers.work import teachers_work
 from distail.training.recipe import TrainRecipe
 
 _VIEWS = 100
 """On CIFAR-10-LT as good as asking the network (docs/own_method.md)."""
-_RATE_WITHOUT_NORM = 0.15
-"""of the step size of other networks: AlexNet, which has no normalisation layers, hardly learns by that one."""
+_RATE_OF_LARGE = 0.1
+"""of the step size of ConvNets, by which AlexNet, VGG-11 and ResNet-18 hardly learn."""
 _LEAST_ROOM = 4 * 2**20
 """Bytes that labels may take, however few images there are."""
 
@@ -103,8 +103,8 @@ class Tailor(RecoverySettings, Method):
         mixing="cutmix",
         average=0.99,
     )
-    """How students are trained on the set. Networks without normalisation layers take 0.15 of the step size, unless
-    `learning_rate_without_norm` says how large a step."""
+    """How students are trained on the set. Networks of over a million weights take a tenth of the step size, unless
+    `learning_rate_large` says how large a step."""
 
     def work(self, problem: Problem) -> Work:
         """Training the network, choosing images, measuring statistics, the descent and the labels."""
@@ -119,10 +119,10 @@ class Tailor(RecoverySettings, Method):
         )
 
     def _students(self) -> TrainRecipe:
-        if self.students.learning_rate_without_norm is not None:
+        if self.students.learning_rate_large is not None:
             return self.students
-        rate = _RATE_WITHOUT_NORM * self.students.learning_rate
-        return self.students.model_copy(update={"learning_rate_without_norm": rate})
+        rate = _RATE_OF_LARGE * self.students.learning_rate
+        return self.students.model_copy(update={"learning_rate_large": rate})
 
     def _pilot(self, problem: Problem) -> TrainRecipe:
         steps_of_epoch = math.ceil(problem.num_classes * problem.images_per_class / self.students.batch_size)

@@ -23,6 +23,8 @@ _ONE_BY_ONE = (
     nn.Identity,
 )
 """Layers that treat each image of a batch on its own, and draw no random numbers."""
+LARGE = 1_000_000
+"""Weights before the classifier above which a network counts as large."""
 
 
 class Network(nn.Module, ABC):
@@ -57,6 +59,12 @@ class Network(nn.Module, ABC):
             return True
         layers = [module for module in self.modules() if not list(module.children())]
         return not all(isinstance(layer, _ONE_BY_ONE) for layer in layers)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it has more than a million weights before the classifier; ConvNets of common widths have not."""
+        own = {id(parameter) for parameter in self.classifier.parameters()}
+        return sum(one.numel() for one in self.parameters() if id(one) not in own) > LARGE
 
     def require_linear_classifier(self, who: str) -> None:
         """Refuses a classifier that is no plain linear layer, for those who compute with its weight and bias.

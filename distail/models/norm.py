@@ -6,7 +6,6 @@ sizes of the field (32 pixels for ConvNet-3, 64 for ConvNet-4, and so on) no rul
 
 from __future__ import annotations
 
-import re
 from typing import Literal, get_args
 
 from torch import nn
@@ -41,12 +40,6 @@ def make_norm(norm: Norm, channels: int, size: tuple[int, int]) -> nn.Module:
     groups = channels if norm == "instance" else NUM_GROUPS
     numbers_in_group = channels // groups * size[0] * size[1]
     return nn.Identity() if numbers_in_group == 1 else nn.GroupNorm(groups, channels)
-
-
-def is_normalised(network: nn.Module) -> bool:
-    """Whether a network has normalisation layers, told by the names of their types, as libraries have many."""
-    # "normfree" is a family of networks without such layers.
-    return any(re.search("norm(?!free)", type(module).__name__.lower()) for module in network.modules())
 
 
 def make_pool(kind: Literal["average", "max"], size: tuple[int, int]) -> nn.Module:

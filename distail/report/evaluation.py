@@ -155,8 +155,8 @@ def _against_hard_labels(how: TrainRecipe) -> str:
 def _learning_rates(result: Evaluation, distilled: DistilledSet, how: TrainRecipe) -> str:
     """'0.01', or the one that was learned with the set and that of the references."""
     usual = f"{how.learning_rate:g}"
-    if how.learning_rate_without_norm is not None:
-        usual += f" ({how.learning_rate_without_norm:g} for networks without normalisation layers)"
+    if how.learning_rate_large is not None:
+        usual += f" ({how.learning_rate_large:g} for networks of over a million weights)"
     if distilled.learning_rate is None:
         return usual
     learned = f"{distilled.learning_rate:.3g} (learned with the set"

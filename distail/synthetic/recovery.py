@@ -31,11 +31,10 @@ from distail.config import Config
 from distail.data.preprocess import Preprocessing
 from distail.models import Network
 from distail.models.embedding import wide
-from distail.problem import Load, Problem, Work
+from distail.problem import Load, Problem, Work, class_major_labels
 from distail.synthetic.distances import Distance, norms
 from distail.synthetic.image_state import ImageState, divergence
 from distail.synthetic.layer_inputs import LayerKind, at_rest, layers_of_kind, watched
-from distail.synthetic.selection import class_major_labels
 from distail.synthetic.statistics import Spread, Statistics, arranged, spread_of
 from distail.synthetic.views import ViewKind, random_views
 

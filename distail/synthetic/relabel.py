@@ -40,7 +40,7 @@ def relabelled(
     with at_rest(teacher.network):
 
         def answer(seen: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
-            return torch.cat([batch_logits(teacher.network, batch) for batch in seen.split(_BATCH)]).float()
+            return logits_in_batches(teacher.network, seen)
 
         logits = answer(images).cpu()
         if num_views:
@@ -48,6 +48,11 @@ def relabelled(
             views = views_for(students, images, num_views, answer, generator)
     labels = class_major_labels(problem.num_classes, problem.images_per_class)
     return Synthetic(images.cpu(), labels, soft_labels=logits, teacher=teacher, training=students, views=views)
+
+
+def logits_in_batches(network: Network, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
+    """What a network says of preprocessed images, `_BATCH` of them at a time, in float32."""
+    return torch.cat([batch_logits(network, batch) for batch in images.split(_BATCH)]).float()
 
 
 def views_for(

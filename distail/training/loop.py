@@ -16,7 +16,6 @@ from distail.data.augment_chain import DSAChain
 from distail.data.mixing import Mixed, cutmix, mixup
 from distail.errors import DistailError
 from distail.models.network import Network
-from distail.models.norm import is_normalised
 from distail.progress import Progress, SilentProgress
 from distail.runtime import Runtime, preferred_layout
 from distail.seeding import torch_generator
@@ -110,8 +109,8 @@ def train_network(
 
 def for_network(recipe: TrainRecipe, network: Network) -> TrainRecipe:
     """The recipe with the step size that this network takes."""
-    smaller = recipe.learning_rate_without_norm
-    return recipe if smaller is None or is_normalised(network) else recipe.at_rate(smaller)
+    smaller = recipe.learning_rate_large
+    return recipe if smaller is None or not network.is_large else recipe.at_rate(smaller)
 
 
 def _freeze_backbone(network: Network) -> list[nn.Parameter]:

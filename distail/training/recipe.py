@@ -28,8 +28,9 @@ class TrainRecipe(Config):
     """sgd with momentum, or adamw, which takes its own momenta and decays weights apart from the gradient."""
     learning_rate: float = Field(default=0.01, gt=0)
     """Largest step size."""
-    learning_rate_without_norm: float | None = Field(default=None, gt=0, exclude_if=lambda value: value is None)
-    """The step size for networks that have no normalisation layers, which large steps throw off; null: the same."""
+    learning_rate_large: float | None = Field(default=None, gt=0, exclude_if=lambda value: value is None)
+    """The step size for networks of more than a million weights before the classifier, such as AlexNet, VGG-11 and
+    ResNet-18, which large steps throw off; null: the same."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Momentum of SGD."""
     weight_decay: float = Field(default=5e-4, ge=0)
@@ -80,7 +81,7 @@ class TrainRecipe(Config):
 
     def at_rate(self, learning_rate: float) -> TrainRecipe:
         """The same with one step size for all networks."""
-        return self.model_copy(update={"learning_rate": learning_rate, "learning_rate_without_norm": None})
+        return self.model_copy(update={"learning_rate": learning_rate, "learning_rate_large": None})
 
     @property
     def given(self) -> dict[str, Any]:

@@ -64,9 +64,9 @@ def test_tables_and_notes_say_how_students_were_trained(taught, run):
     assert "stored with the set" not in plain
 
 
-def test_the_step_size_of_networks_without_normalisation_is_told(run):
-    shown = succeed("evaluate", run, *QUICK, "--recipe", "learning_rate_without_norm=0.003").flat
-    assert "SGD learning rate 0.02 (0.003 for networks without normalisation layers)" in shown
+def test_the_step_size_of_large_networks_is_told(run):
+    shown = succeed("evaluate", run, *QUICK, "--recipe", "learning_rate_large=0.003").flat
+    assert "SGD learning rate 0.02 (0.003 for networks of over a million weights)" in shown
 
 
 def test_train_goes_by_the_set_too(taught):

@@ -159,13 +159,13 @@ def test_a_pilot_makes_as_many_steps_whatever_the_number_of_images(ipc, steps, e
     assert Tailor(pilot_steps=steps)._pilot(problem) == Tailor()._students().model_copy(update={"epochs": epochs})
 
 
-def test_students_without_normalisation_take_smaller_steps():
+def test_large_students_take_smaller_steps():
     problem = tiny_problem(**BN)
     stored = quick("tailor", pilot_steps=0).distill(problem).training
-    assert (stored.learning_rate, stored.learning_rate_without_norm) == (2e-3, pytest.approx(3e-4))
-    own = Tailor().students.model_copy(update={"learning_rate_without_norm": 0.5})
+    assert (stored.learning_rate, stored.learning_rate_large) == (2e-3, pytest.approx(2e-4))
+    own = Tailor().students.model_copy(update={"learning_rate_large": 0.5})
     stored = quick("tailor", pilot_steps=0, students=own).distill(problem).training
-    assert (stored.learning_rate, stored.learning_rate_without_norm) == (2e-3, 0.5)
+    assert (stored.learning_rate, stored.learning_rate_large) == (2e-3, 0.5)
 
 
 def test_students_and_teacher_are_as_measured():

@@ -105,3 +105,12 @@ def test_second_order_gradients_flow_through_functional_calls(architecture: str)
 def test_network_is_abstract() -> None:
     with pytest.raises(TypeError, match="features"):
         Network()  # type: ignore[abstract]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "large"),
+    [("convnet3", False), ("convnet5", False), ("shufflenetv2", False), ("alexnet", True), ("vgg11", True)],
+)
+def test_large_networks_are_told_by_their_weights(architecture: str, large: bool) -> None:
+    network = build_network(architecture, (3, 32, 32), num_classes=1000, seed=0)
+    assert network.is_large == large

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from distail.models import build_network
-from distail.models.norm import is_normalised, make_norm, make_pool, pooled_size
+from distail.models.norm import make_norm, make_pool, pooled_size
 
 
 def test_instance_is_instance_normalisation_with_learned_scale_and_shift() -> None:
@@ -67,14 +66,3 @@ def test_pools_differ_in_kind() -> None:
     maps = torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]])
     assert make_pool("average", (2, 2))(maps).item() == 3.0
     assert make_pool("max", (2, 2))(maps).item() == 6.0
-
-
-@pytest.mark.parametrize(
-    ("architecture", "expected"),
-    [
-        *((f"convnet2-w8-{norm}", norm != "none") for norm in ("instance", "group", "batch", "none")),
-        *(("alexnet", False), ("vgg11", True), ("vgg11-none", False), ("resnet18", True), ("resnet18-batch", True)),
-    ],
-)
-def test_networks_with_normalisation_are_told_from_those_without(architecture: str, expected: bool) -> None:
-    assert is_normalised(build_network(architecture, (3, 32, 32), 10, seed=0)) == expected

@@ -107,10 +107,10 @@ def test_the_constant_schedule_stays():
     assert_same_weights(network, expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(("architecture", "rate"), [("convnet2-w8-none", 0.01), ("convnet2-w8-group", 0.05)])
-def test_networks_without_normalisation_have_a_step_size_of_their_own(architecture, rate):
+@pytest.mark.parametrize(("architecture", "rate"), [("convnet2-w352", 0.01), ("convnet2-w8", 0.05)])
+def test_large_networks_have_a_step_size_of_their_own(architecture, rate):
     network, expected = new_network(architecture), new_network(architecture)
-    found = train(network, recipe=recipe(learning_rate_without_norm=0.01))
+    found = train(network, recipe=recipe(learning_rate_large=0.01))
     assert found.losses == train(expected, recipe=recipe(learning_rate=rate)).losses
     assert_same_weights(network, expected)
 

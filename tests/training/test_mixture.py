@@ -142,9 +142,9 @@ def test_other_schedules(schedule):
     assert history.kept_epoch == len(history.losses) - 1
 
 
-@pytest.mark.parametrize(("architecture", "rate"), [("convnet2-w8-none", 0.001), ("convnet2-w8", 0.02)])
-def test_networks_without_normalisation_have_a_step_size_of_their_own(architecture, rate):
-    found = train(two_headed(architecture), learning_rate=0.02, learning_rate_without_norm=0.001)
+@pytest.mark.parametrize(("architecture", "rate"), [("convnet2-w352", 0.001), ("convnet2-w8", 0.02)])
+def test_large_networks_have_a_step_size_of_their_own(architecture, rate):
+    found = train(two_headed(architecture), learning_rate=0.02, learning_rate_large=0.001)
     assert found.losses == train(two_headed(architecture), learning_rate=rate).losses
 
 

@@ -48,7 +48,7 @@ def test_impossible_values_are_refused(key, value):
         ("mixing_probability", 1.1),
         ("smallest_crop", 0.0),
         ("average", 1.0),
-        ("learning_rate_without_norm", 0.0),
+        ("learning_rate_large", 0.0),
     ],
 )
 def test_impossible_values_of_richer_training_are_refused(key, value):
@@ -64,19 +64,19 @@ def test_only_what_was_given_changes_a_recipe():
 
 
 def test_a_step_size_that_was_given_is_that_of_all_networks():
-    own = TrainRecipe(learning_rate=0.1, learning_rate_without_norm=0.01)
-    assert own.changed_by(TrainRecipe(epochs=5)).learning_rate_without_norm == 0.01
+    own = TrainRecipe(learning_rate=0.1, learning_rate_large=0.01)
+    assert own.changed_by(TrainRecipe(epochs=5)).learning_rate_large == 0.01
     changed = own.changed_by(TrainRecipe(learning_rate=0.2))
-    assert (changed.learning_rate, changed.learning_rate_without_norm) == (0.2, None)
-    both = own.changed_by(TrainRecipe(learning_rate=0.2, learning_rate_without_norm=0.3))
-    assert (both.learning_rate, both.learning_rate_without_norm) == (0.2, 0.3)
+    assert (changed.learning_rate, changed.learning_rate_large) == (0.2, None)
+    both = own.changed_by(TrainRecipe(learning_rate=0.2, learning_rate_large=0.3))
+    assert (both.learning_rate, both.learning_rate_large) == (0.2, 0.3)
 
 
 def test_a_step_size_that_is_none_of_its_own_is_not_written():
     """So that what was trained by earlier recipes is found under its name."""
-    assert "learning_rate_without_norm" not in TrainRecipe().model_dump()
-    recipe = TrainRecipe(learning_rate_without_norm=0.3)
-    assert recipe.model_dump(mode="json")["learning_rate_without_norm"] == 0.3
+    assert "learning_rate_large" not in TrainRecipe().model_dump()
+    recipe = TrainRecipe(learning_rate_large=0.3)
+    assert recipe.model_dump(mode="json")["learning_rate_large"] == 0.3
     assert TrainRecipe.model_validate(recipe.given) == recipe
 
 

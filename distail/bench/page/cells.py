@@ -17,9 +17,8 @@ from distail.distilled import DistilledSet, as_pixels, load_distilled
 from distail.errors import DistailError, counted
 from distail.evaluation.metrics import Summary, summarise
 from distail.evaluation.result import Evaluation, parse_evaluation
-from distail.progress import format_seconds
+from distail.progress import format_bytes, format_seconds
 from distail.recipe import to_yaml
-from distail.report.page.html import data_size
 from distail.report.page.pictures import Picture, reduction_for, strip
 from distail.report.page.run_facts import Scored
 from distail.report.page.scores import Detail, evaluation_view
@@ -178,9 +177,9 @@ def _facts(contents: Sequence[tuple[CellResult, dict[str, Any]]]) -> Iterator[tu
         yield what if len(networks) == 1 else f"{what}, {name}", format_seconds(fmean(training))
     yield "these cells in all", format_seconds(sum(result.seconds for result, _ in done))
     if memory := [result.peak_memory_bytes for result, _ in done if result.peak_memory_bytes]:
-        yield "memory at most", data_size(max(memory))
+        yield "memory at most", format_bytes(max(memory))
     if first.stored_bytes is not None:
-        yield "bytes to keep", data_size(first.stored_bytes)
+        yield "bytes to keep", format_bytes(first.stored_bytes)
     environment = content.get("environment") or {}
     versions = environment.get("versions") or {}
     yield "versions", ", ".join(f"{name} {version}" for name, version in versions.items())

@@ -16,10 +16,10 @@ from distail.bench.page.tables import axes_of, table_view
 from distail.bench.table import Table, TableCell, TableRow
 from distail.bench.view import headline, lines, warned
 from distail.errors import DistailError, counted
-from distail.progress import format_seconds
+from distail.progress import format_bytes, format_seconds
 from distail.report.names import one_line
 from distail.report.page.charts import HEIGHT, WIDTH
-from distail.report.page.html import data_size, render
+from distail.report.page.html import render
 from distail.report.page.run_page import MAX_BYTES, OPEN_CLASSES
 from distail.report.page.scores import SHOT_MEANINGS
 
@@ -50,8 +50,8 @@ def grid_page(facts: GridFacts) -> str:
             return page
         room //= 2
     raise DistailError(
-        f"The page of {facts.folder} would be larger than {data_size(MAX_BYTES)}: {facts.status.total:,} cells are too "
-        "much. Print its table instead, with `distail bench table`."
+        f"The page of {facts.folder} would be larger than {format_bytes(MAX_BYTES)}: {facts.status.total:,} cells are "
+        "too many. Print its table instead, with `distail bench table`."
     )
 
 

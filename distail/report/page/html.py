@@ -23,9 +23,6 @@ _GENERATOR = "distail report"
 _HEAD = 2000
 """Characters of a page within which it says what made it."""
 
-data_size = format_bytes
-"""How templates, and the command, write the size of something in bytes."""
-
 
 def render(template: str, *, packages: tuple[str, ...] = (), script: str = SCRIPT, **values: Any) -> str:
     """A page from the template of that name, with a policy that lets only the page's own script run.
@@ -66,7 +63,7 @@ def environment(*packages: str) -> Environment:
     found.filters |= {
         "percent": percent,
         "figure": figure,
-        "data_size": data_size,
+        "format_bytes": format_bytes,
         "seconds": format_seconds,
         "whole": whole,
         "counted": counted,

@@ -15,14 +15,14 @@ from distail.data.long_tail import shot_group
 from distail.distilled import DistilledSet
 from distail.errors import DistailError
 from distail.methods._registry import find_method
-from distail.progress import format_seconds
+from distail.progress import format_bytes, format_seconds
 from distail.provenance import making_seconds
 from distail.report.evaluation import evaluation_tables
 from distail.report.group_pictures import MAX_MARKED_CLASSES
 from distail.report.page.charts import HEIGHT, WIDTH, LineChart, line_chart
 from distail.report.page.commands import Commands
 from distail.report.page.gallery import Budget, RealSamples, gallery
-from distail.report.page.html import data_size, render
+from distail.report.page.html import render
 from distail.report.page.origin import (
     Making,
     about_silence,
@@ -88,7 +88,7 @@ def run_page(facts: RunFacts, real: RealSamples) -> str:
             return page
         budget = budget.halved()
     raise DistailError(
-        f"The page of {facts.folder} would be larger than {data_size(MAX_BYTES)}: {len(facts.class_names)} classes "
+        f"The page of {facts.folder} would be larger than {format_bytes(MAX_BYTES)}: {len(facts.class_names)} classes "
         f"scored {len(views)} times are too much. Move some of its evaluations elsewhere, and make the page again."
     )
 
@@ -243,7 +243,7 @@ def run_text(facts: RunFacts) -> list[RenderableType]:
     if distilled and seconds is not None:
         size = distilled.stored_bytes().total
         made = "Its images were made" if "relabelled" in facts.provenance else "Made"
-        parts.append(f"{made} in {format_seconds(seconds)}; {data_size(size)} with all labels that are stored.")
+        parts.append(f"{made} in {format_seconds(seconds)}; {format_bytes(size)} with all labels that are stored.")
     for scored in facts.scored:
         parts += ["", f"{scored.file}:", evaluation_tables(scored.result, _explainable(scored, distilled))[0]]
     if facts.complete and not facts.scored:
