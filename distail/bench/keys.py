@@ -93,7 +93,7 @@ class Keys:
     def _set_identity(self, cell: Cell) -> dict[str, Any]:
         recipe = cell.recipe
         settings = _whole_settings(recipe.method, json.dumps(recipe.settings, sort_keys=True))
-        inner = {name: source for name in sorted(set(_modules(settings))) if (source := _any_source(name))}
+        inner = {name: source for name in sorted(set(_modules(settings))) if (source := _outside(name))}
         return {
             **self._common(cell),
             "method": recipe.method,
@@ -131,7 +131,8 @@ def _own_version() -> str:
 
 @lru_cache
 def _outside(name: str) -> str | None:
-    return source_hash(name)
+    """The source of a method, baseline or network of one's own, several networks joined by '+' among them."""
+    return architecture_source(name)
 
 
 @lru_cache
@@ -152,11 +153,6 @@ def _modules(settings: Any) -> Iterator[str]:
     elif isinstance(settings, (list, tuple)):
         for value in settings:
             yield from _modules(value)
-
-
-@lru_cache
-def _any_source(name: str) -> str | None:
-    return architecture_source(name)
 
 
 def _file_hash(kind: str, path: str) -> str:

@@ -196,7 +196,7 @@ def test_modules_of_ones_own_count_wherever_they_are_named(tmp_path, monkeypatch
     found = set()
     for word in ("one", "two"):
         file.write_text(OWN_NETWORK.format(word=word))
-        keys_module._any_source.cache_clear()  # as in processes that are started one after the other
+        keys_module._outside.cache_clear()  # as in processes that are started one after the other
         keys_module._sources.cache_clear()
         found.add(key_of(row))
     assert len(found) == 2
