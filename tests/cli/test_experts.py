@@ -46,7 +46,7 @@ def snapshots(bank: Path) -> dict[tuple[str, int, int], torch.Tensor]:
     }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def bank(shared, source) -> Path:
     """What LAD needs of the long-tailed source; nobody may change it."""
     folder = shared / "bank"

@@ -15,7 +15,7 @@ from tests.cli.calling import NETWORK, assert_clear_refusal, call, contents, pet
 QUICK = ("--arch", NETWORK, "--epochs", 2)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def digits(shared):
     """The whole command once, on digits."""
     flags = ("--imbalance", 50, "--arch", "convnet1-w8", "--epochs", 2, "--seeds", 2, "--compare", "balanced")
@@ -169,7 +169,7 @@ def test_damaged_groupings_are_refused(digits, shared, tmp_path):
         distail.load_grouping(tmp_path / "grouping.json")
 
 
-def test_groupings_with_an_empty_group_are_refused(shared, tmp_path):
+def test_groupings_with_an_empty_group_are_refused(digits, shared, tmp_path):
     whole = json.loads((shared / "groups" / "grouping.json").read_text())
     whole["groups"].append([])
     (tmp_path / "grouping.json").write_text(json.dumps(whole))

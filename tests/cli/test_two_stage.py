@@ -14,7 +14,7 @@ from tests.cli.calling import NETWORK, QUICK, assert_clear_refusal, call, pets, 
 STAGES = ("--two-stage", "--group-epochs", 2)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def digits(shared) -> Path:
     folder = shared / "digits-run"
     succeed(

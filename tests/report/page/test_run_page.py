@@ -29,8 +29,9 @@ def page_of(folder: Path) -> Reader:
     return Reader(write_report(folder, folder.parent / f"{folder.name}.page.html").path.read_text(encoding="utf-8"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def scored_page(scored):
+    """Of the session, as the file is written beside the run: a worker may come back to a module that it had left."""
     return page_of(scored)
 
 
