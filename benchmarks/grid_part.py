@@ -27,8 +27,8 @@ GRIDS = {
     "of one thread each ran side by side, so times are of one core. Some methods are also measured with other settings "
     "above and in [results_long_tail.md](results_long_tail.md).",
     "cifar10lt-networks-cpu": "Sets of CIFAR-10-LT (IF 100, IPC 10) that were made with ConvNet-3 and teach other "
-    "networks for 300 epochs, by `grids/cifar10lt-networks-cpu.yaml`. Published for RLDD, 1,000 epochs: VGG-11 64.6, "
-    "ResNet-18 58.7, AlexNet 56.5.",
+    "networks for 300 epochs, ResNet-18 for 100, by `grids/cifar10lt-networks-cpu.yaml`. Published for RLDD, 1,000 "
+    "epochs: VGG-11 64.6, ResNet-18 58.7, AlexNet 56.5.",
     "cifar10lt-rivals-cpu": "`tailor` and `rldd` on CIFAR-10-LT with students of 300 epochs instead of 1,000, by "
     "`grids/cifar10lt-rivals-cpu.yaml`. Published numbers are of 1,000 epochs.",
     "cifar10lt-one-image-cpu": "Several sets of CIFAR-10-LT (IF 100) with one image a class, of one network a method, "
