@@ -15,7 +15,7 @@ What was tried, and what each part gives, is in docs/own_method.md.
 """
 
 import math
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 from jaxtyping import Float
 from pydantic import Field
@@ -44,9 +44,30 @@ _RATE_OF_LARGE = 0.1
 """of the step size of ConvNets, by which AlexNet, VGG-11 and ResNet-18 hardly learn."""
 _LEAST_ROOM = 4 * 2**20
 """Bytes that labels may take, however few images there are."""
+_FEW = 3
+"""Images a class up to which what suits one image is taken, above it what suits ten: the nearer of both by ratio."""
 
 
-class Tailor(RecoverySettings, Method):
+class _Choices(NamedTuple):
+    """What depends on the number of images, where the settings leave it open (docs/own_method.md)."""
+
+    iterations: int
+    statistics_weight: float
+    smallest_crop: float
+    rand_augment: bool
+
+
+_OF_FEW = _Choices(iterations=1000, statistics_weight=1.0, smallest_crop=0.08, rand_augment=True)
+_OF_MANY = _Choices(iterations=300, statistics_weight=10.0, smallest_crop=0.35, rand_augment=False)
+
+
+class _Alignment(RecoverySettings):
+    """Settings of the descent, in which images may stay as they are."""
+
+    iterations: int = Field(ge=0)
+
+
+class Tailor(Method):
     """Class-wise alignment of covering real images, with labelled views."""
 
     paper: ClassVar[str] = "distail's own"
@@ -54,20 +75,21 @@ class Tailor(RecoverySettings, Method):
     stores_soft_labels: ClassVar[bool] = True
     batch_field: ClassVar[str | None] = "batch_size"
 
-    iterations: int = Field(default=300, ge=0)
-    """Updates of every image; 0 leaves real images as they are."""
+    iterations: int | None = Field(default=None, ge=0)
+    """Updates of every image; 0 leaves real images as they are, null: 1,000 for up to 3 images a class, else 300."""
     start: Literal["nearest", "random"] = "nearest"
     """Images to begin with: those nearest to the centres of clusters of their class, or any."""
     batch_size: int = Field(default=500, ge=1)
     """Images that are updated together; more, where a single class has more. It does not change what is aimed at."""
     image_lr: float = Field(default=0.02, gt=0)
     """Adam's step size on the preprocessed images, with cosine decay to zero."""
-    statistics_weight: float = Field(default=10.0, ge=0)
-    """r, weight of the distance of statistics beside the cross-entropy."""
+    statistics_weight: float | None = Field(default=None, ge=0)
+    """r, weight of the distance of statistics beside the cross-entropy; null: 1 for up to 3 images a class, else 10."""
     first_layer_weight: float = Field(default=1.0, ge=0)
     """Weight of the first layer's distance; 1 for all others."""
-    smallest_crop: float = Field(default=0.35, gt=0, le=1)
-    """Smallest share of an image's area in the views that are aligned."""
+    smallest_crop: float | None = Field(default=None, gt=0, le=1)
+    """Smallest share of an image's area in the views that are aligned; null: 0.08 for up to 3 images a class, else
+    0.35."""
     statistics_batch: int = Field(default=250, ge=1)
     """Real images measured at once, which does not change the result."""
     views: int | None = Field(default=None, ge=0)
@@ -105,6 +127,9 @@ class Tailor(RecoverySettings, Method):
     )
     """How students are trained on the set. Networks of over a million weights take a tenth of the step size, unless
     `learning_rate_large` says how large a step."""
+    rand_augment: bool | None = None
+    """Whether RandAugment comes before the augmentation of students that ask the network; null: for up to 3 images a
+    class."""
 
     def work(self, problem: Problem) -> Work:
         """Training the network, choosing images, measuring statistics, the descent and the labels."""
@@ -113,24 +138,40 @@ class Tailor(RecoverySettings, Method):
             teachers_work(problem, [self.teacher])
             + (nearest_work(problem, architectures[0]) if self.start == "nearest" else Work())
             + statistics_work(problem, architectures, self.statistics_batch)
-            + recovery_work(problem, self._with_whole_classes(problem), architectures)
+            + recovery_work(problem, self._alignment(problem), architectures)
             + (balancing_work(problem, architectures[0], self._pilot(problem)) if self.pilot_steps else Work())
-            + relabelling_work(problem, architectures, self._students(), self.num_views(problem))
+            + relabelling_work(problem, architectures, self._students(problem), self.num_views(problem))
         )
 
-    def _students(self) -> TrainRecipe:
-        if self.students.learning_rate_large is not None:
-            return self.students
-        rate = _RATE_OF_LARGE * self.students.learning_rate
-        return self.students.model_copy(update={"learning_rate_large": rate})
+    def _choices(self, problem: Problem) -> _Choices:
+        suitable = _OF_FEW if problem.images_per_class <= _FEW else _OF_MANY
+        said = {name: value for name in _Choices._fields if (value := getattr(self, name)) is not None}
+        return suitable._replace(**said)
+
+    def _alignment(self, problem: Problem) -> _Alignment:
+        choices = self._choices(problem)
+        return _Alignment(
+            iterations=choices.iterations,
+            batch_size=max(self.batch_size, problem.images_per_class),
+            image_lr=self.image_lr,
+            statistics_weight=choices.statistics_weight,
+            first_layer_weight=self.first_layer_weight,
+            smallest_crop=choices.smallest_crop,
+        )
+
+    def _students(self, problem: Problem) -> TrainRecipe:
+        recipe = self.students
+        changes: dict[str, float | str] = {}
+        if recipe.learning_rate_large is None:
+            changes["learning_rate_large"] = _RATE_OF_LARGE * recipe.learning_rate
+        if self._choices(problem).rand_augment and "rand" not in recipe.augmentation:
+            changes["augmentation"] = f"rand+{recipe.augmentation}"
+        return recipe.model_copy(update=changes)
 
     def _pilot(self, problem: Problem) -> TrainRecipe:
         steps_of_epoch = math.ceil(problem.num_classes * problem.images_per_class / self.students.batch_size)
         epochs = min(self.students.epochs, math.ceil(self.pilot_steps / steps_of_epoch))
-        return self._students().model_copy(update={"epochs": epochs})
-
-    def _with_whole_classes(self, problem: Problem) -> RecoverySettings:
-        return self.model_copy(update={"batch_size": max(self.batch_size, problem.images_per_class)})
+        return self._students(problem).model_copy(update={"epochs": epochs})
 
     def num_views(self, problem: Problem) -> int:
         """Views of each image."""
@@ -152,7 +193,7 @@ class Tailor(RecoverySettings, Method):
         target = Target(1.0, lambda labels: _of_channels(moments.of_each(labels)))
         recovery = Recovery(
             name="tailor",
-            settings=self,
+            settings=self._alignment(problem),
             view="resized",
             smoothing=0.0,
             observers=[Observer(network, ("convolution", "batch_norm"), (target,))],
@@ -164,7 +205,7 @@ class Tailor(RecoverySettings, Method):
         images = recover(problem, recovery, lambda: self._start(problem, network))
         if self.pilot_steps:
             teacher = balanced_teacher(problem, images, teacher, self._pilot(problem))
-        return relabelled(problem, images, teacher, self._students(), self.num_views(problem))
+        return relabelled(problem, images, teacher, self._students(problem), self.num_views(problem))
 
     def _start(self, problem: Problem, network: Network) -> Float[Tensor, "n c h w"]:
         return random_start(problem, "real") if self.start == "random" else nearest_real_images(problem, network)

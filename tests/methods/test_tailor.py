@@ -156,7 +156,8 @@ def test_labels_are_shifted_against_what_a_pilot_favours():
 @pytest.mark.parametrize(("ipc", "steps", "epochs"), [(1, 3000, 1000), (10, 3000, 300), (50, 3000, 60), (10, 15, 2)])
 def test_a_pilot_makes_as_many_steps_whatever_the_number_of_images(ipc, steps, epochs):
     problem = tiny_problem((1,) * 10, images_per_class=ipc, **BN)
-    assert Tailor(pilot_steps=steps)._pilot(problem) == Tailor()._students().model_copy(update={"epochs": epochs})
+    whole = Tailor()._students(problem)
+    assert Tailor(pilot_steps=steps)._pilot(problem) == whole.model_copy(update={"epochs": epochs})
 
 
 def test_large_students_take_smaller_steps():
@@ -170,6 +171,43 @@ def test_large_students_take_smaller_steps():
 
 def test_students_and_teacher_are_as_measured():
     method = Tailor()
-    assert (method.iterations, method.image_lr, method.statistics_weight, method.views) == (300, 0.02, 10, None)
+    assert (method.image_lr, method.views) == (0.02, None)
     assert (method.teacher.baseline, method.teacher.train["mixing"]) == ("balanced_softmax", "cutmix")
     assert (method.students.batch_size, method.students.loss, method.pilot_steps) == (10, "squared_error", 3000)
+
+
+@pytest.mark.parametrize(
+    ("ipc", "expected", "augmentation"),
+    [
+        (1, (1000, 1, 0.08), "rand+resized+flip"),
+        (3, (1000, 1, 0.08), "rand+resized+flip"),
+        (4, (300, 10, 0.35), "resized+flip"),
+        (50, (300, 10, 0.35), "resized+flip"),
+    ],
+)
+def test_what_suits_few_images_differs_from_what_suits_many(monkeypatch, ipc, expected, augmentation):
+    problem = tiny_problem((60, 60, 60), images_per_class=ipc, **BN)
+    recovery = recovery_of(problem, monkeypatch, views=0, **dict.fromkeys(CHOICES))
+    settings = recovery.settings
+    assert (settings.iterations, settings.statistics_weight, settings.smallest_crop) == expected
+    assert Tailor()._students(problem).augmentation == augmentation
+
+
+CHOICES = ("iterations", "statistics_weight", "smallest_crop", "rand_augment")
+
+
+def test_what_the_settings_say_holds_for_any_number_of_images(monkeypatch):
+    said = {"iterations": 7, "statistics_weight": 2.0, "smallest_crop": 0.5, "rand_augment": False}
+    for ipc in (1, 10):
+        problem = tiny_problem((12, 12, 12), images_per_class=ipc, **BN)
+        settings = recovery_of(problem, monkeypatch, **said).settings
+        assert (settings.iterations, settings.statistics_weight, settings.smallest_crop) == (7, 2, 0.5)
+        assert Tailor(**said)._students(problem).augmentation == "resized+flip"
+    assert Tailor(rand_augment=True)._students(problem).augmentation == "rand+resized+flip"
+    own = Tailor().students.model_copy(update={"augmentation": "rand-1-5+flip"})
+    assert Tailor(students=own, rand_augment=True)._students(problem).augmentation == "rand-1-5+flip"
+
+
+def test_students_of_few_images_are_told_of_rand_augment():
+    stored = quick("tailor", pilot_steps=0).distill(tiny_problem(images_per_class=2, **BN)).training
+    assert stored.augmentation == "rand+resized+flip"
