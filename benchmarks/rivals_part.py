@@ -15,6 +15,7 @@ from page_parts import percent, table
 
 from distail.bench.table import TableCell, TableRow
 from distail.catalog import built_in, recipe_names
+from distail.config import merged
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ def _lines(pair: Pair, found: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
     """A line for each network and column in which both rows have figures."""
     grid = CommittedGrid.of(found[f"grid-{pair.grid}"])
     base = grid.grid.base
+    evaluation = merged(base["evaluation"], grid.grid.rows[pair.ours].get("evaluation", {}))
     for network in grid.networks:
         tables = {score: grid.table(score, network) for score in SCORES}
         rows = {score: {row.name: row for row in one.rows if not row.published} for score, one in tables.items()}
@@ -123,7 +125,7 @@ def _lines(pair: Pair, found: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
                 ipc,
                 network,
                 labels,
-                f"{base['evaluation'].get('train', {}).get('epochs', 1000):,}",
+                f"{evaluation.get('train', {}).get('epochs', 1000):,}",
                 min(cell.sets for cell in cells if cell),
                 min(cell.summary.n for cell in cells if cell and cell.summary),
                 *(_shown(cell) for cell in cells[:2]),
