@@ -21,7 +21,7 @@ _BESIDE = ("versions", "hardware", "threads", "precision")
 
 GRIDS = {
     "digits": "scikit-learn's digits, 8x8 pixels, by `grids/digits.yaml`: runs far shorter than published and untuned, "
-    "to see that all works. It is no comparison of the methods. All of it took 5 min 12 s by two workers on two quiet "
+    "to see that all works. It is no comparison of the methods. All of it took 5 min 9 s by two workers on two quiet "
     "cores (Intel Xeon).",
     "cifar10lt-cpu": "CIFAR-10-LT by `grids/cifar10lt-cpu.yaml`: mostly variants of recipes for 2 cores. Two processes "
     "of one thread each ran side by side, so times are of one core. Some methods are also measured with other settings "
