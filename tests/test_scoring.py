@@ -24,7 +24,7 @@ from distail.scoring import teacher_file as found_teacher
 from distail.training.recipe import TrainRecipe
 from tests.evaluation.separable import ARCHITECTURE, NAMES, TEST, TRAIN, images_of, make_set, quick, scores_of
 from tests.methods.with_teacher import TRAINING
-from tests.test_pipeline import write_source
+from tests.pipeline.small_runs import write_source
 
 EVERYTHING = images_of((20, 20, 20), 1)
 
