@@ -33,6 +33,7 @@ from distail.report.names import one_line
 from distail.report.picture import image_grid
 from distail.run_folder import MetricsLog, RunFolder
 from distail.runtime import resolve_runtime
+from distail.scorable import require_scorable
 from distail.training_images import TrainingImages, load_training_images
 
 _NAMED = 5
@@ -68,6 +69,7 @@ def distill(
     progress = progress or SilentProgress()
     method = build_method(recipe.method, recipe.settings)
     check_architecture(recipe.architecture)
+    require_scorable(recipe)
     recipe = resolved(recipe)
     folder = RunFolder(out) if out is not None else None
     if folder:

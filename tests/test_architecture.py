@@ -47,6 +47,7 @@ ORDER = (
     "groups",
     "evaluation",
     "recipe",
+    "scorable",
     "recipe_changes",
     "catalog",
     "cost",

@@ -32,6 +32,7 @@ _MOST_COLUMNS = 3
 NOTE = (
     "Mean ± sample standard deviation in percent over n students. Best and second best are marked among sets of one "
     "label protocol, by the mean alone, which need not be a difference beyond chance; protocols are not comparable. "
+    "Deviations over classes and calibration errors are not marked, as they are small too where nothing was learned. "
     "Time: making the set, with its experts and teachers, also where rows share them; of a baseline, training one "
     "network. Memory: the most that the process used, which may still hold what earlier cells needed. Published "
     "numbers are other people's, measured by other code."
@@ -149,11 +150,18 @@ def _csv_figures(cell: TableCell) -> list[object]:
     return [*found, cell.missing, cell.failed, cell.mark, *("" if cost is None else cost for cost in costs)]
 
 
+SIGNS: dict[Mark, str] = {"best": "*", "second": "+", "": ""}
+"""Of marks, for where the terminal, or a file, shows neither bold nor underlined."""
+SIGNS_TOLD = "* best, + second best of a label protocol"
+
+
 def as_text(table: Table) -> Group:
-    """Tables for the terminal; the best in bold with a star, the second best underlined, published numbers dim."""
+    """Tables for the terminal; the best in bold, the second best underlined, with signs, published numbers dim."""
     from rich.console import Group
 
-    return Group(*(_one_text(part, title) for title, part in table.parts(_MOST_COLUMNS)), *elsewhere(table))
+    has_marks = any(cell and cell.mark for row in table.rows for cell in row.cells)
+    told = [f"{SIGNS_TOLD}."] if has_marks else []
+    return Group(*(_one_text(part, title) for title, part in table.parts(_MOST_COLUMNS)), *told, *elsewhere(table))
 
 
 def _one_text(table: Table, title: str) -> RichTable:
@@ -165,7 +173,6 @@ def _one_text(table: Table, title: str) -> RichTable:
         is_whole = 2 < number < 3 + len(table.columns) <= 3 + _MOST_COLUMNS or number == 1
         shape.add_column(head, justify="left" if number < 2 else "right", no_wrap=is_whole)
     styles = {"best": "bold", "second": "underline", "": ""}
-    signs = {"best": "*", "second": "", "": ""}  # for where the terminal, or a file, shows no bold
     before = None
     for row in table.rows:
         if before not in (None, row.labels):
@@ -173,7 +180,7 @@ def _one_text(table: Table, title: str) -> RichTable:
         before = row.labels
         marks: list[Mark] = [cell.mark if cell else "" for cell in row.cells]
         figures = [
-            Text(figure(cell) + signs[mark], style=styles[mark]) for cell, mark in zip(row.cells, marks, strict=True)
+            Text(figure(cell) + SIGNS[mark], style=styles[mark]) for cell, mark in zip(row.cells, marks, strict=True)
         ]
         texts: list[str | Text] = [*facts(row, [""] * len(figures))]
         texts[3 : 3 + len(figures)] = figures

@@ -10,6 +10,7 @@ from distail.bench.cell import Expansion, LeftOut, Place, belongs
 from distail.bench.keys import Keys
 from distail.bench.result import CellResult
 from distail.errors import DistailError, did_you_mean
+from distail.scorable import require_scorable
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ def plan(expansion: Expansion, keys: Keys) -> Plan:
     for place in expansion.places:
         cell = place.cell
         try:
+            if cell.kind == "set":
+                require_scorable(cell.recipe)
             key = keys.of_cell(cell)
         except DistailError as error:
             raise DistailError(f"row {place.row}: {error}") from None

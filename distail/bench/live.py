@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from distail.bench.formats import figure
+from distail.bench.formats import SIGNS, SIGNS_TOLD, figure
 from distail.bench.table import Mark, Table, TableRow
 from distail.errors import counted
 from distail.report.names import one_line
@@ -24,8 +24,7 @@ _LABELS = 7
 _GAP = 2
 _AROUND = 3
 """Lines of a table that are no rows: its title, the heads, and what is left out."""
-_STYLES: dict[Mark, tuple[str, str]] = {"best": ("bold", "*"), "second": ("underline", ""), "": ("", "")}
-"""Style of a figure, and a sign for where the terminal shows no bold."""
+_STYLES: dict[Mark, str] = {"best": "bold", "second": "underline", "": ""}
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +87,7 @@ def _drawn(table: Table, rows: Sequence[TableRow], titles: Sequence[str], name: 
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    drawn = RichTable(box=None, padding=(0, _GAP, 0, 0), title=table.title, title_justify="left")
+    drawn = RichTable(box=None, padding=(0, _GAP, 0, 0), title=f"{table.title} ({SIGNS_TOLD})", title_justify="left")
     drawn.add_column("method", width=name, no_wrap=True)
     drawn.add_column("labels", width=_LABELS)
     for title in titles:
@@ -96,8 +95,8 @@ def _drawn(table: Table, rows: Sequence[TableRow], titles: Sequence[str], name: 
     for row in rows:
         figures = []
         for cell in row.cells[: len(titles)]:
-            style, sign = _STYLES[cell.mark if cell else ""]
-            figures.append(Text(figure(cell) + sign, style=style))
+            mark: Mark = cell.mark if cell else ""
+            figures.append(Text(figure(cell) + SIGNS[mark], style=_STYLES[mark]))
         drawn.add_row(Text(_name(row)), row.labels, *figures, style="dim" if row.published else "")
     return drawn
 

@@ -17,7 +17,7 @@ from distail.evaluation.metrics import Summary, summarise
 from distail.evaluation.recipe import EvaluationRecipe
 from distail.methods._registry import find_method
 
-SMALLER_IS_BETTER = ("class_std", "ece")
+SMALLER_IS_BETTER = ("class_std", "ece")  # never marked, as they are small too where students know nothing
 
 Mark = Literal["best", "second", ""]
 
@@ -166,9 +166,8 @@ def build_table(
 
 def _asked_protocol(place: Place) -> str:
     """The label protocol that a cell will have: 'static' becomes 'hard' for a set without soft labels."""
-    asked = place.cell.evaluation.labels
     soft = place.cell.baseline is None and find_method(place.cell.method).stores_soft_labels
-    return asked if asked == "teacher" or soft else "hard"
+    return asked if (asked := place.cell.evaluation.labels) == "teacher" or soft else "hard"
 
 
 def _row(
@@ -178,7 +177,7 @@ def _row(
     score: str,
     architecture: str,
 ) -> TableRow:
-    results = list({result.key: result for column in places for _, result in column if result}.values())
+    results = {result.key: result for column in places for _, result in column if result}.values()
     first = next(place for column in places for place, _ in column)
     return TableRow(
         name=name,
@@ -271,22 +270,23 @@ def _catalog_protocol(method: str, grid: Grid) -> str:
 
 def _fixed(grid: Grid) -> dict[str, Any]:
     """Imbalance and IPC where the base says them and they do not vary."""
-    data = grid.base.get("data", {})
-    return {IMBALANCE: data.get("imbalance"), IPC: grid.base.get("images_per_class", 10)}
+    return {IMBALANCE: grid.base.get("data", {}).get("imbalance"), IPC: grid.base.get("images_per_class", 10)}
 
 
 def _marked(rows: Sequence[TableRow], score: str) -> list[TableRow]:
-    """The rows, with best and second best of each column among those measured by one label protocol.
+    """The rows, with best and second best above zero of each column among those measured by one label protocol.
 
     Baselines learn from all images: they are marked where no set is. A second best that more than two share is none.
     """
+    if score in SMALLER_IS_BETTER:
+        return list(rows)
     marked = [list(row.cells) for row in rows]
     for labels in dict.fromkeys(row.labels for row in rows):
         own = [number for number, row in enumerate(rows) if row.labels == labels and not row.published]
         own = [number for number in own if not rows[number].is_baseline] or own
         for column in range(len(marked[0]) if marked else 0):
             means = {at: cell.summary.mean for at in own if (cell := rows[at].cells[column]) and cell.summary}
-            ranked = sorted(set(means.values()), reverse=score not in SMALLER_IS_BETTER)
+            ranked = sorted(set(means.values()) - {0.0}, reverse=True)
             seconds = [mean for mean in ranked[1:2] if list(means.values()).count(mean) <= 2]
             marks: dict[float, Mark] = dict(zip(ranked[:1] + seconds, ("best", "second"), strict=False))
             for number, mean in means.items():

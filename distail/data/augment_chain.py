@@ -15,6 +15,15 @@ from distail.data.rand_augment import RandAugment
 from distail.errors import DistailError
 
 
+def require_augmentation(strategy: str) -> None:
+    """Refuses a strategy that `DSAChain` would refuse, whatever the images.
+
+    Raises:
+        DistailError: as there.
+    """
+    DSAChain(strategy, preprocessing=Preprocessing("none", (3, 1, 1)))
+
+
 @dataclass(frozen=True)
 class DSAChain:
     """Strategies of `DSA`, and `RandAugment`, in turn; a single one is exactly that, with the same draws.

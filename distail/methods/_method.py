@@ -36,6 +36,10 @@ class Method(Config, ABC):
     """Whether its sets hold a soft label for each image unless a setting says otherwise; where they do not, the label
     protocol 'static' is 'hard'."""
 
+    keeps_teacher: ClassVar[bool] = False
+    """Whether its sets come with the network that the label protocol 'teacher' asks; where they do not, a grid or
+    recipe that asks for the protocol has to name a network of its own."""
+
     shares_devices: ClassVar[bool] = False
     """Whether `distill` shares its work out among peers (`Runtime.peers`), all of whom call it."""
 

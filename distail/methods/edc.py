@@ -92,6 +92,7 @@ class EDC(RecoverySettings, Method):
     paper: ClassVar[str] = "Shao et al., NeurIPS 2024, arXiv:2404.13733"
     summary: ClassVar[str] = "match layer statistics of all images and of classes in several trained networks"
     stores_soft_labels: ClassVar[bool] = True
+    keeps_teacher: ClassVar[bool] = True
     batch_field: ClassVar[str | None] = "batch_size"
 
     smoothing: float = Field(default=0.8, ge=0, lt=1)

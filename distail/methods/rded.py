@@ -33,6 +33,7 @@ class RDED(Method):
     paper: ClassVar[str] = "Sun et al., CVPR 2024, arXiv:2312.03526"
     summary: ClassVar[str] = "crops of real images of which a trained network is most sure, labelled by it"
     stores_soft_labels: ClassVar[bool] = True
+    keeps_teacher: ClassVar[bool] = True
 
     factor: int = Field(default=1, ge=1)
     """Crops a side of each image (paper: 1 for 32 and 64 pixels, 2 for 224)."""

@@ -66,6 +66,7 @@ class RLDD(RecoverySettings, Method):
     paper: ClassVar[str] = "A Uni-Level Framework with Unbiased Recovery and Relabeling, AAAI 2026"
     summary: ClassVar[str] = "match layer statistics that count classes alike, in a network against the long tail"
     stores_soft_labels: ClassVar[bool] = True
+    keeps_teacher: ClassVar[bool] = True
     batch_field: ClassVar[str | None] = "batch_size"
 
     smoothing: float = Field(default=0.8, ge=0, lt=1)

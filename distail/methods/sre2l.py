@@ -48,6 +48,7 @@ class SRe2L(RecoverySettings, Method):
     paper: ClassVar[str] = "Yin et al., NeurIPS 2023, arXiv:2306.13092"
     summary: ClassVar[str] = "match running statistics of batch norm in a trained network, which labels the images"
     stores_soft_labels: ClassVar[bool] = True
+    keeps_teacher: ClassVar[bool] = True
     batch_field: ClassVar[str | None] = "batch_size"
 
     iterations: int = Field(default=1000, ge=1)

@@ -73,6 +73,7 @@ class Tailor(Method):
     paper: ClassVar[str] = "distail's own"
     summary: ClassVar[str] = "real images fitted to the layer statistics of their class, with labelled views"
     stores_soft_labels: ClassVar[bool] = True
+    keeps_teacher: ClassVar[bool] = True
     batch_field: ClassVar[str | None] = "batch_size"
 
     iterations: int | None = Field(default=None, ge=0)

@@ -113,7 +113,15 @@ def test_text_has_every_row_and_fits():
     shown = out.getvalue()
     assert max(map(len, shown.splitlines())) <= 100
     flat = " ".join(shown.split())
-    for word in ("accuracy in percent, convnet3", "47.5 ± 1.2*", "30.0 ± 2.0", "failed", "published", "static"):
+    for word in (
+        "accuracy in percent, convnet3",
+        "47.5 ± 1.2*",
+        "30.0 ± 2.0+",
+        "* best, + second best",
+        "failed",
+        "published",
+        "static",
+    ):
         assert word in flat
 
 

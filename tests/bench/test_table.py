@@ -84,19 +84,22 @@ def test_a_second_place_that_many_share_is_not_marked():
         }
         return [mark for row in marks(build_table(grid, made, results)).values() for mark in row]
 
-    assert found(0.3, 0.0, 0.0) == ["best", "second", "second"]
-    assert found(0.3, 0.0, 0.0, 0.0) == ["best", "", "", ""]
+    assert found(0.3, 0.1, 0.1) == ["best", "second", "second"]
+    assert found(0.3, 0.1, 0.1, 0.1) == ["best", "", "", ""]
+    assert found(0.3, 0.0, 0.0) == ["best", "", ""]
+    assert found(0.0, 0.0) == ["", ""]
     assert found(0.3, 0.2, 0.0, 0.0, 0.0) == ["best", "second", "", "", ""]
     assert found(0.3, 0.3, 0.3, 0.1) == ["best", "best", "best", "second"]
 
 
-def test_a_smaller_error_is_better():
+@pytest.mark.parametrize("score", ["ece", "class_std"])
+def test_what_is_small_where_nothing_is_learned_is_not_marked(score):
     lines = {"random": 0.3, "dm": 0.1, "dsa": 0.2}
     found = {}
     for place, key in zip(PLAN.expansion.places, PLAN.keys, strict=True):
-        found[key] = result_of(place, key, students([lines[place.row]], score="ece"))
-    table = build_table(GRID, PLAN, found, score="ece")
-    assert {name: row[0] for name, row in marks(table).items()} == {"random": "", "dm": "best", "dsa": "second"}
+        found[key] = result_of(place, key, students([lines[place.row]], score=score))
+    table = build_table(GRID, PLAN, found, score=score)
+    assert {name: row[0] for name, row in marks(table).items()} == {"random": "", "dm": "", "dsa": ""}
     assert build_table(GRID, PLAN, found).rows[0].cells[0].summary is None  # no accuracy is known
 
 

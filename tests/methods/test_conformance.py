@@ -91,6 +91,7 @@ def test_makes_a_whole_balanced_set(name: str, problem: dict[str, Any]):
     made = method.distill(posed)
     assert_whole(made, posed)
     assert (made.soft_labels is not None) == method.stores_soft_labels
+    assert (made.teacher is not None) == method.keeps_teacher
     assert made.mosaic**2 == method.images_in_one
 
 

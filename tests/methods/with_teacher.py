@@ -27,6 +27,7 @@ class Taught(Method):
 
     paper: ClassVar[str] = "none"
     summary: ClassVar[str] = "random images with a teacher"
+    keeps_teacher: ClassVar[bool] = True
 
     def distill(self, problem: Problem) -> Synthetic:
         drawn = select_real_images(problem, random_choice(problem))
