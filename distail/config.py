@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_args
 
@@ -120,8 +120,10 @@ def _explained(model: type[BaseModel], problem: ErrorDetails) -> str:
     message = message.replace("valid tuple", "list").replace("valid list", "list")
     key = ".".join(str(part) for part in location)
     if problem["type"] == "extra_forbidden":
-        fields = _fields_at(model, location[:-1])
-        return f"unknown key '{key}'. {did_you_mean(str(location[-1]), fields)}"
+        groups = _groups_at(model, location[:-1])
+        at = ".".join(str(part) for part in location[:-1])
+        deeper = [f"{at}.{name}" if at else name for group in groups for name in places_of(str(location[-1]), group)]
+        return f"unknown key '{key}'. {_elsewhere(deeper) or did_you_mean(str(location[-1]), _fields_of(groups))}"
     if problem["type"] == "missing":
         message += ": give it"
     found = problem["input"]
@@ -130,14 +132,38 @@ def _explained(model: type[BaseModel], problem: ErrorDetails) -> str:
     return f"'{key}': {message[0].lower()}{message[1:]}" if key else message
 
 
-def _fields_at(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
-    """Field names of the nested group that `location` leads to."""
+def places_of(name: str, model: type[BaseModel]) -> list[str]:
+    """Dotted names of all fields called `name` in the groups inside a group, such as 'data.imbalance'."""
+    inner = [(own, group) for own, field in model.model_fields.items() for group in _groups_in(field.annotation)]
+    found = [f"{own}.{name}" for own, group in inner if name in group.model_fields]
+    return found + [f"{own}.{place}" for own, group in inner for place in places_of(name, group)]
+
+
+def known_name(name: str, model: type[BaseModel], fields: Iterable[str]) -> str:
+    """What was meant by the name of a field that is not there: one of that name in a group inside, or the closest."""
+    return _elsewhere(places_of(name, model)) or did_you_mean(name, fields)
+
+
+def _elsewhere(places: Sequence[str]) -> str:
+    """Names the two that lie least deep."""
+    quoted = " or ".join(
+        f"'{place}'" for place in dict.fromkeys(sorted(places, key=lambda place: place.count("."))[:2])
+    )
+    return f"Did you mean {quoted}?" if places else ""
+
+
+def _groups_at(model: type[BaseModel], location: Sequence[str | int]) -> list[type[BaseModel]]:
+    """The nested groups that `location` may lead to."""
     groups = [model]
     for part in location:
         # A part that is no field is a place in a list, a key of a dict, or the name of one group of several.
         reached = [group.model_fields[str(part)].annotation for group in groups if str(part) in group.model_fields]
         named = [group for group in groups if group.__name__ == part]
         groups = [group for annotation in reached for group in _groups_in(annotation)] or named or groups
+    return groups
+
+
+def _fields_of(groups: Sequence[type[BaseModel]]) -> list[str]:
     return sorted({name for group in groups for name in group.model_fields})
 
 

@@ -107,6 +107,15 @@ def parse_yaml(text: str) -> Any:
         loader.dispose()
 
 
+def yaml_fault(error: Exception) -> str:
+    """Where a text stops being YAML, and why: 'line 2, column 7: expected...'."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return " ".join(str(error).split())
+    told = filter(None, (getattr(error, "problem", None), getattr(error, "context", None)))
+    return f"line {mark.line + 1}, column {mark.column + 1}: {', '.join(told)}"
+
+
 def load_recipe(path: str | Path) -> Recipe:
     """Reads a recipe.
 
@@ -121,9 +130,8 @@ def load_recipe(path: str | Path) -> Recipe:
             f"Recipe {file} cannot be read: {error.strerror}. Check the path; that of a run is RUN/recipe.yaml."
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
         raise DistailError(
-            f"Recipe {file} is not valid YAML: {reason}. Correct it, or start from the recipe.yaml of a run."
+            f"Recipe {file} is not valid YAML: {yaml_fault(error)}. Correct it, or start from the recipe.yaml of a run."
         ) from None
     if not isinstance(values, dict):
         raise DistailError(

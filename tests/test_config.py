@@ -56,6 +56,17 @@ def message_of(values: dict[str, object]) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("values", "key", "meant"),
+    [
+        ({"speed": 3}, "speed", "'either.speed'"),
+        ({"momentum": 3}, "momentum", "'optimiser.momentum' or 'second.momentum'"),
+    ],
+)
+def test_a_key_of_a_group_inside_is_named_by_its_place(values, key, meant):
+    assert message_of(values) == f"recipe.yaml: unknown key '{key}'. Did you mean {meant}?"
+
+
 def test_good_values_are_built_and_the_rest_are_defaults():
     run = parse_config(Run, {"epochs": 3, "second": {"momentum": 0.5}}, "recipe.yaml")
     assert run == Run(epochs=3, second=Optimiser(momentum=0.5))

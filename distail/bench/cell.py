@@ -8,7 +8,7 @@ from typing import Any
 
 from distail.bench.grid import ROW_KEYS, Grid, combinations
 from distail.catalog import CPU, built_in, family_names, recipe_names
-from distail.config import merged, nested, parse_config
+from distail.config import known_name, merged, nested, parse_config
 from distail.errors import DistailError, did_you_mean
 from distail.evaluation.recipe import BaselineRecipe, EvaluationRecipe
 from distail.recipe import Recipe
@@ -135,7 +135,7 @@ def _require_known_axes(grid: Grid, where: str) -> None:
         first = name.split(".")[0]
         if first not in Recipe.model_fields or first == "seed":
             known = [key for key in Recipe.model_fields if key != "seed"]
-            remedy = _SEEDS if first in ("seed", "seeds") else did_you_mean(first, known)
+            remedy = _SEEDS if first in ("seed", "seeds") else known_name(name, Recipe, known)
             raise DistailError(f"{where}: 'vary' names '{name}', which is no key of a recipe. {remedy}")
     if "seed" in grid.base:
         raise DistailError(f"{where}: 'base' holds a seed. {_SEEDS}")
@@ -274,4 +274,9 @@ def shown(value: object) -> str:
 
 def in_short(values: Mapping[str, Any]) -> str:
     """'IF 100, IPC 10'; empty where nothing varies."""
-    return ", ".join(f"{SHORT_NAMES.get(name, name)} {shown(value)}" for name, value in values.items())
+    return ", ".join(f"{SHORT_NAMES.get(name, name)} {shown(_factor(name, value))}" for name, value in values.items())
+
+
+def _factor(name: str, value: Any) -> Any:
+    """An imbalance of 0.01 as the factor that it is the inverse of; any other value as it is."""
+    return 1 / value if name == IMBALANCE and isinstance(value, float) and 0 < value < 1 else value

@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
 from distail.config import Config, parse_config
 from distail.errors import DistailError
-from distail.recipe import parse_yaml, to_yaml
+from distail.recipe import parse_yaml, to_yaml, yaml_fault
 
 ROW_KEYS = ("recipe", "baseline", "where")
 """Keys of a row beside those of a recipe."""
@@ -37,7 +37,7 @@ class Grid(Config):
 
     base: dict[str, Any] = {}
     """What all cells have in common, with the keys of a recipe."""
-    rows: dict[str, dict[str, Any]] = Field(min_length=1)
+    rows: dict[str, dict[str, Any]]
     """By name, what each row changes of it. `recipe` names a family of built-in recipes or one of them; `baseline`
     holds a baseline instead of a method; `where` holds the row to some of the values that vary."""
     vary: dict[str, list[Any]] = {}
@@ -55,6 +55,8 @@ class Grid(Config):
             if len({str(name) for name in value}) < len(value):
                 raise ValueError("a row stands there twice: remove one, or give each a name of its own")
             value = {str(name): {} for name in value}
+        if value == {}:
+            raise ValueError("nothing is compared: name at least one method, as in rows: [random]")
         if isinstance(value, dict):
             return {str(name): {} if row is None else row for name, row in value.items()}
         return value
@@ -66,6 +68,8 @@ class Grid(Config):
             if value < 1:
                 raise ValueError("ask for at least 1")
             return list(range(value))
+        if not isinstance(value, list | tuple):
+            raise ValueError("give a number of seeds, or a list of them")
         return value
 
     @field_validator("vary")
@@ -111,7 +115,7 @@ def parse_grid(text: str, where: str) -> Grid:
         values = parse_yaml(text)
         twice = _twice(yaml.compose(text, yaml.SafeLoader))
     except yaml.YAMLError as error:
-        raise DistailError(f"{where} is not valid YAML: {' '.join(str(error).split())}. Correct it.") from None
+        raise DistailError(f"{where} is not valid YAML: {yaml_fault(error)}. Correct it.") from None
     if twice is not None:
         raise DistailError(f"{where}: '{twice}' stands there twice, and one would be lost. Remove or rename one.")
     if not isinstance(values, dict):

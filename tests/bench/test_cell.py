@@ -2,7 +2,7 @@
 
 import pytest
 
-from distail.bench.cell import expand
+from distail.bench.cell import expand, in_short
 from distail.errors import DistailError
 from tests.bench.grids import BASE, IF, IPC, NETWORK, grid_of
 
@@ -109,6 +109,16 @@ def test_a_family_goes_by_the_base_where_nothing_varies():
 
 BAD = {
     "an axis that is no key": ({"rows": ["dm"], "vary": {"image_per_class": [1]}}, "image_per_class", "Did you mean"),
+    "an axis of a group": (
+        {"rows": ["dm"], "vary": {"imbalance": [1]}},
+        "'imbalance'",
+        "Did you mean 'data.imbalance'?",
+    ),
+    "a key of a group in another": (
+        {"rows": ["dm"], "base": {"evaluation": {"epochs": 3}}},
+        "'evaluation.epochs'",
+        "Did you mean 'evaluation.train.epochs' or ",
+    ),
     "seeds as an axis": ({"rows": ["dm"], "vary": {"seed": [1]}}, "'seed'", "write `seeds:`"),
     "a seed in the base": ({"rows": ["dm"], "base": {"seed": 1}}, "'base' holds a seed", "write `seeds:`"),
     "a seed in a row": ({"rows": {"dm": {"seed": 1}}}, "row dm", "write `seeds:`"),
@@ -152,3 +162,8 @@ def test_what_cannot_be_is_refused_by_row_and_key(case):
         expand(grid_of(**values), "grid g.yaml")
     for word in ("g.yaml", *words):
         assert word in str(refusal.value)
+
+
+@pytest.mark.parametrize(("imbalance", "named"), [(50, "IF 50"), (50.0, "IF 50"), (0.02, "IF 50"), (1, "IF 1")])
+def test_an_inverse_imbalance_is_named_by_its_factor(imbalance, named):
+    assert in_short({IF: imbalance}) == named

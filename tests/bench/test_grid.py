@@ -58,7 +58,9 @@ BAD = {
     "rows: [": ("not valid YAML", "Correct it"),
     "42": ("holds no settings", "Write them"),
     "base: {}": ("'rows': field required", "give it"),
-    "rows: {}": ("'rows'", "at least 1"),
+    "rows: {}": ("'rows'", "nothing is compared", "rows: [random]"),
+    "rows: []": ("'rows'", "nothing is compared"),
+    "rows: {random: {}, dm\n": ("line 2, column 1", "expected"),
     "rows: [dm, dm]": ("a row stands there twice", "remove one"),
     "rows: {dm: {}, dm: {method: random}}": ("'dm' stands there twice", "Remove or rename"),
     "rows: [dm]\nrows: [random]": ("'rows' stands there twice",),
@@ -73,6 +75,7 @@ BAD = {
     "rows: [dm]\nseeds: []": ("'seeds'", "give at least one seed"),
     "rows: [dm]\nseeds: [1, 1]": ("'seeds'", "none twice"),
     "rows: [dm]\nseeds: true": ("'seeds'",),
+    "rows: [dm]\nseeds: abc": ("'seeds': give a number of seeds, or a list",),
 }
 
 

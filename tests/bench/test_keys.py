@@ -232,6 +232,8 @@ BAD = {
     "value": ({"method": "dm", "settings": {"iterations": "few"}}, "valid integer"),
     "network": ({"method": "dm", "architecture": "convnot3"}, "convnot3"),
     "network of students": ({"method": "dm", "evaluation": {"architectures": ["convnot3"]}}, "convnot3"),
+    "augmentation": ({"method": "dm", "evaluation": {"train": {"augmentation": "flop"}}}, "Did you mean 'flip'"),
+    "no teacher": ({"method": "dm", "evaluation": {"labels": "teacher"}}, "keeps none with its sets"),
     "baseline": ({"baseline": "crtt"}, "Did you mean 'crt'"),
     "setting of a baseline": ({"baseline": {"method": "tau_norm", "settings": {"tao": 1}}}, "'tau'?"),
 }

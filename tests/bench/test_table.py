@@ -109,7 +109,7 @@ def test_marks_are_given_among_rows_of_one_protocol():
         "hard too": {"method": "random", "evaluation": {"labels": "hard"}},
         "soft": {"method": "dm", "evaluation": {"labels": "static"}},
         "soft too": {"method": "dsa", "evaluation": {"labels": "static"}},
-        "alone": {"method": "dm", "evaluation": {"labels": "teacher"}},
+        "alone": {"method": "tests.methods.with_teacher", "evaluation": {"labels": "teacher"}},
     }
     grid = grid_of(rows)
     made = plan_of(grid)
