@@ -1,4 +1,4 @@
-"""The one exception that users meet, the wording helpers that make it useful, and how lack of memory is recognised."""
+"""The exception that users meet, the wording helpers that make it useful, and how lack of memory is recognised."""
 
 from __future__ import annotations
 
@@ -11,6 +11,18 @@ class DistailError(Exception):
 
     The command line prints the message alone and exits with code 2. A traceback means a bug in distail instead.
     """
+
+
+class DifferentSizesError(DistailError):
+    """Images of one source differ in size, and no size to bring them to was asked for.
+
+    Attributes:
+        smaller: the smaller side of the first image, in pixels.
+    """
+
+    def __init__(self, message: str, smaller: int) -> None:
+        super().__init__(message)
+        self.smaller = smaller
 
 
 def is_out_of_memory(error: BaseException) -> bool:

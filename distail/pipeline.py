@@ -16,7 +16,6 @@ from torch import Tensor
 
 from distail.checkpoint import Checkpoint, FileCheckpoint, NoCheckpoint
 from distail.data.preprocess import fit_preprocessing
-from distail.data.sources import source_splits
 from distail.distilled import DistilledSet, as_pixels, load_distilled
 from distail.errors import DistailError
 from distail.estimate import require_memory
@@ -33,7 +32,7 @@ from distail.report.names import one_line
 from distail.report.picture import image_grid
 from distail.run_folder import MetricsLog, RunFolder
 from distail.runtime import resolve_runtime
-from distail.scorable import require_scorable
+from distail.scorable import has_test_images, require_scorable
 from distail.training_images import TrainingImages, load_training_images
 
 _NAMED = 5
@@ -159,7 +158,7 @@ def _going_on(folder: RunFolder, bank: ExpertBank | None) -> str:
 
 def _warn_without_test_images(recipe: Recipe, progress: Progress) -> None:
     """Says before hours of work that nothing is set aside to score them on."""
-    if recipe.test is None and recipe.data.holdout is None and "test" not in source_splits(recipe.data.source):
+    if not has_test_images(recipe):
         progress.warn(
             f"{recipe.data.source} has no test split: nothing is set aside to score the set on. Start again with "
             "--holdout 0.2, or name other images with --test when evaluating."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from distail.data.augment_chain import require_augmentation
+from distail.data.sources import source_splits
 from distail.errors import DistailError
 from distail.evaluation.recipe import EvaluationRecipe
 from distail.methods._registry import find_method
@@ -28,6 +29,19 @@ def require_scorable(recipe: Recipe) -> None:
     stages = recipe.evaluation.two_stage
     if stages and stages.grouping:
         _require_file("grouping", stages.grouping)
+
+
+def has_test_images(recipe: Recipe) -> bool:
+    """Whether a recipe says where its test images are: a source, images set aside, or the source's own test split."""
+    return recipe.test is not None or recipe.data.holdout is not None or has_test_split(recipe.data.source)
+
+
+def has_test_split(source: str) -> bool:
+    """Whether a source has a test split, as one that cannot be opened now may have."""
+    try:
+        return "test" in source_splits(source)
+    except DistailError:
+        return True
 
 
 def _require_teacher(method: str, evaluation: EvaluationRecipe) -> None:

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from distail.cli.options import Compute, Output, Repeatable, Whole, parse_settings
-from distail.errors import counted
+from distail.errors import DifferentSizesError, counted
 
 if TYPE_CHECKING:
     from distail.data.image_set import ImageSet
     from distail.data.inspection import Inspection
     from distail.estimate import Estimate
 
+_LOOK_AT = 32
+"""Pixels a side of images of different sizes, unless asked otherwise: what the usual networks were made for."""
 _SHOWN = 5
 """Unreadable files and duplicates named in full before the rest is counted."""
 
@@ -44,7 +46,7 @@ def check(
     imbalance
         Show the data as they would be after making them long-tailed: factor (100) or its inverse (0.01).
     image_size
-        Resize images to this many pixels a side; needed where sizes differ.
+        Resize images to this many pixels a side; where sizes differ and this is omitted, 32 or fewer.
     strict
         Fail on an unreadable image instead of naming it.
     method
@@ -58,6 +60,7 @@ def check(
     """
     from dataclasses import asdict, replace
 
+    from distail.data.image_set import MIN_IMAGE_SIZE
     from distail.data.inspection import inspect
     from distail.data.sources import read_source, read_test_source, source_splits
     from distail.estimate import estimate
@@ -66,7 +69,15 @@ def check(
 
     chosen = build_method(method, parse_settings(set))
     progress = output.progress()
-    contents = read_source(source, "train", image_size=image_size, strict=strict, progress=progress)
+    try:
+        contents = read_source(source, "train", image_size=image_size, strict=strict, progress=progress)
+    except DifferentSizesError as error:
+        size = max(MIN_IMAGE_SIZE, min(error.smaller, _LOOK_AT))
+        contents = read_source(source, "train", image_size=size, strict=strict, progress=progress)
+        progress.warn(
+            f"Images have different sizes, so they are looked at as {size}x{size} pixels. Choose a size for distilling "
+            f"with --image-size, such as --image-size {size}."
+        )
     other = None
     if test or "test" in source_splits(source):
         _, height, width = contents.images.image_shape

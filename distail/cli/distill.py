@@ -106,6 +106,7 @@ def make(
     from distail import devices as several
     from distail.progress import format_seconds
     from distail.run_folder import RunFolder
+    from distail.scorable import has_test_images
 
     progress = output.progress()
     there = RunFolder(out)
@@ -122,7 +123,8 @@ def make(
         f"in {format_seconds(facts['distill_seconds'])}.",
         f"The set is in {out}, its images are drawn in {out / 'images.png'}.",
         f"Next: distail evaluate {out}"
-        + ("" if recipe.architecture == "convnet3" else f" --arch {recipe.architecture}"),
+        + ("" if recipe.architecture == "convnet3" else f" --arch {recipe.architecture}")
+        + ("" if has_test_images(recipe) else " --test IMAGES, with images that are none of these"),
     )
     return {
         "run": str(out),

@@ -74,6 +74,16 @@ def test_different_sizes_are_listed_once_resized(tmp_path):
     assert "5 images, 2 classes, 8x8 pixels" in shown.flat
 
 
+def test_different_sizes_are_looked_at_in_one(tmp_path):
+    folder = write_folder(tmp_path / "birds", {"jay": pixels(3, (9, 12, 3)), "owl": pixels(2, (10, 10, 3))})
+    shown = succeed("check", folder, *FAST)
+    assert "2 image sizes, most often 9x12 (3), 10x10 (2)" in shown.flat
+    assert "5 images, 2 classes, 9x9 pixels" in shown.flat
+    assert "looked at as 9x9 pixels. Choose a size for distilling with --image-size" in " ".join(shown.err.split())
+    large = write_folder(tmp_path / "larger", {"jay": pixels(3, (40, 50, 3)), "owl": pixels(2, (60, 40, 3))})
+    assert "5 images, 2 classes, 32x32 pixels" in succeed("check", large, *FAST).flat
+
+
 def test_duplicates_and_leaks_are_counted(tmp_path):
     train, test = images_of((4, 4, 4), 1), images_of((2, 2, 2), 2)
     train.images[1] = train.images[0]

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 from PIL import Image, ImageOps
 
-from distail.errors import DistailError
+from distail.errors import DifferentSizesError, DistailError
 from distail.progress import Progress
 
 BATCH_ROWS = 1024
@@ -219,10 +219,11 @@ class _PixelStore:
             self._array = np.empty((self._capacity, *pixels.shape), dtype=np.uint8)
         if pixels.shape[1:] != self._array.shape[2:]:
             first, other = self._array.shape[2:], pixels.shape[1:]
-            raise DistailError(
+            raise DifferentSizesError(
                 f"{self._origin}: images have different sizes, among them {first[0]}x{first[1]} and "
-                f"{other[0]}x{other[1]} (height x width). Pass --image-size {min(first)} or another size "
-                "to resize them all."
+                f"{other[0]}x{other[1]} (height x width). Pass --image-size {min(first)}, in Python "
+                f"image_size={min(first)}, or another size to resize them all.",
+                min(first),
             )
         if len(pixels) > self._array.shape[1]:
             self._array = np.repeat(self._array, len(pixels), axis=1)

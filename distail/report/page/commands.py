@@ -6,6 +6,7 @@ import shlex
 
 from distail.data.image_set import IN_MEMORY
 from distail.report.page.run_facts import RunFacts
+from distail.scorable import has_test_images, has_test_split
 from distail.training.recipe import TrainRecipe
 
 _LOSSES = {
@@ -29,7 +30,9 @@ class Commands:
     @property
     def evaluate(self) -> str:
         """Scores the set."""
-        return f"distail evaluate {self._run}{self._arch}"
+        recipe = self._facts.recipe
+        test = "" if recipe is None or has_test_images(recipe) else " --test HELD_OUT_IMAGES"
+        return f"distail evaluate {self._run}{self._arch}{test}"
 
     @property
     def compare(self) -> str:
@@ -73,6 +76,26 @@ class Commands:
             "import distail, torch\n"
             f"small = distail.load_distilled({str(self._facts.folder)!r})\n"
             "loader = torch.utils.data.DataLoader(small.as_dataset(), batch_size=64, shuffle=True)"
+        )
+
+    @property
+    def prepare(self) -> str:
+        """Lines of Python that make of test images what a network must see, after `load`."""
+        recipe, distilled = self._facts.recipe, self._facts.distilled
+        height, width = distilled.image_shape[1:] if distilled else (0, 0)
+        size = f"image_size={height if height == width else (height, width)}"
+        if recipe is None or recipe.data.source == IN_MEMORY or not has_test_images(recipe):
+            test = f"distail.load('HELD_OUT_IMAGES', {size})"
+        elif recipe.test is not None:
+            name = "load_test" if has_test_split(recipe.test) else "load"
+            test = f"distail.{name}({recipe.test!r}, {size})"
+        else:
+            aside = f", holdout={recipe.data.holdout:g}" if recipe.data.holdout is not None else ""
+            resized = f", {size}" if recipe.data.image_size else ""
+            test = f"distail.load_test({recipe.data.source!r}{resized}{aside})"
+        return (
+            f"test = {test}\n"
+            "inputs = small.preprocessing.apply(test.images)  # in use, too, networks must see images like this"
         )
 
     @property
