@@ -229,10 +229,12 @@ def _require_sense(teacher: bool, adsa: bool, train: bool, imbalance: float | No
             "Nothing is to be done to the labels. Name a network that labels the images with --teacher FILE, or pass "
             "--adsa to correct the labels that are stored, or both."
         )
-    if views is not None and (views < 0 or not teacher):
+    if views is not None and views < 0:
+        raise DistailError(f"--views {views}: an image cannot have fewer than 0 labelled views. Give 0 or more.")
+    if views is not None and not teacher:
         raise DistailError(
-            f"--views {views} asks for so many labelled views of each image: a whole number from 0, and a network that "
-            "labels them, named with --teacher FILE."
+            f"--views {views} needs a network that labels the views. Name one with --teacher FILE; that of a run is "
+            "RUN/teacher.safetensors, where it has one."
         )
     if train and not adsa:
         raise DistailError("--train names the data whose long tail --adsa corrects. Pass --adsa too, or leave it out.")

@@ -66,6 +66,11 @@ def write_report(target: str | Path, out: str | Path | None = None, progress: Pr
         require_free(Path(out))
     elif Path(target).is_dir():
         _require_room_in(Path(target))
+    if Path(target).is_file() and Path(target).suffix in (".yaml", ".yml"):
+        raise DistailError(
+            f"{target} is the text of a grid or a recipe. Name the folder that holds its results: of a grid, that is "
+            f"{Path('bench') / Path(target).stem} unless --out names another."
+        )
     facts: RunFacts | GridFacts
     if is_grid(target):
         facts = read_grid_facts(target, progress)

@@ -245,9 +245,12 @@ def test_labels_of_views_are_corrected_by_the_same_number(teacher):
     torch.testing.assert_close(fair.distilled.views.logits.float(), expected, rtol=1e-2, atol=1e-2)
 
 
-@pytest.mark.parametrize(("views", "named"), [(-1, True), (5, False)])
-def test_views_need_a_number_and_a_teacher(teacher, views, named):
-    with pytest.raises(DistailError, match="--views"):
+@pytest.mark.parametrize(
+    ("views", "named", "words"),
+    [(-1, True, "--views -1: .*0 or more"), (5, False, "--views 5 needs a network.*--teacher")],
+)
+def test_views_need_a_number_and_a_teacher(teacher, views, named, words):
+    with pytest.raises(DistailError, match=words):
         relabel(known(soft_labels=soft()), teacher=teacher if named else None, adsa=True, views=views)
 
 

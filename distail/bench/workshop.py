@@ -74,6 +74,7 @@ class Workshop:
             if job.set_key is None:
                 evaluation = self._baseline(job, progress)
             else:
+                self._test(job, progress)  # test images that cannot be used should not cost the making of a set
                 distilled = self._set(job, job.set_key, progress)
                 evaluation = self._score(job, job.set_key, distilled, progress)
         except Claimed:

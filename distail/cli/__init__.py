@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, UnusedCliTokensError
 
 from distail.cli import (
     baseline,
@@ -73,6 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         build_app()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
+    except UnusedCliTokensError as error:
+        rest = " ".join(map(str, error.unused_tokens or ()))
+        asked = list(sys.argv[1:] if arguments is None else arguments)
+        hint = bench.meant(asked[1]) if asked[:1] == ["bench"] and len(asked) > 1 else ""
+        _fail(f"Nothing is expected where '{rest}' stands.{hint} Put quotes around names with blanks.")
     except CycloptsError as error:
         sentence = str(error) if str(error).endswith((".", "?")) else f"{error}."
         _fail(f"{sentence} See `distail --help` and `distail COMMAND --help`.")

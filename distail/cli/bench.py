@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import shlex
 import sys
 from dataclasses import dataclass
@@ -142,6 +143,12 @@ def table(
         output.tell(*map(as_text, tables), note(tables[0]))
     else:
         standard_output().file.write(in_format(format, tables))
+
+
+def meant(word: str) -> str:
+    """What a word after `bench` may have been meant to be, where it is neither a command nor a grid."""
+    close = difflib.get_close_matches(word, ("status", "table"), n=1)
+    return "" if Path(word).exists() or not close else f" Did you mean `distail bench {close[0]}`?"
 
 
 def _open(grid: str, part: GridPart, place: GridPlace, output: Output) -> OpenGrid:

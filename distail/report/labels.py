@@ -26,7 +26,10 @@ def labels_report(
     parts: list[RenderableType] = [per_class_table(class_names, cells, "confidence in the hard label")]
     if tau is not None:
         bound = ", the largest that is tried: look whether the labels are of this set" if tau == TAUS[-1] else ""
-        parts.append(f"ADSA: τ* = {tau:.2f}{bound}. Classes are as equally certain as one number makes them.")
+        parts.append(
+            f"ADSA took τ* = {tau:.2f} times the logarithm of class shares off the logits{bound}. With this number the "
+            "labels are about as certain of one class as of another."
+        )
     for by, found in steps:
         parts.append(
             f"{_TITLES[by]}: confidence {found.mean:.1%} on average over classes, standard deviation "

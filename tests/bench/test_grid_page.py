@@ -64,7 +64,7 @@ def test_large_grids_have_fewer_tables(folder, monkeypatch):
     found = read_grid_facts(folder)
     assert [table.score for table in found.tables] == ["accuracy", "balanced_accuracy"]
     assert len(found.no_room) == 7
-    assert "calibration" not in pages.grid_page(found).split("Not here, so that")[0].split("<table")[0]
+    assert "calibration error in" not in pages.grid_page(found).split("Not here, so that")[0].split("<table")[0]
     assert "calibration error in percent (less is better), convnet2-w8" in Reader(pages.grid_page(found)).text
 
 
@@ -121,8 +121,11 @@ def test_a_recipe_of_the_page_is_one_that_a_run_takes(facts, page, tmp_path, row
 def test_a_baseline_shows_its_settings_and_is_not_said_to_be_a_recipe(facts, page):
     view = spot_view(facts, facts.spots["all images", 0], 10_000)
     assert view.is_baseline
-    assert parse_yaml(view.recipe)["baseline"]["method"] == "cross_entropy"
-    assert "Its settings, and a recipe that tells its data" in page.text
+    told = parse_yaml(view.recipe)
+    assert told["baseline"]["method"] == "cross_entropy"
+    assert "data" in told
+    assert "images_per_class" not in told
+    assert "Its settings and its data" in page.text
 
 
 NETWORKS = ("alexnet", "vgg11", "resnet18")

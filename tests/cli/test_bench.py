@@ -197,6 +197,11 @@ def test_grids_that_cannot_be_read(tmp_path):
     assert_clear_refusal(call("bench", tmp_path), "no folder of a grid")
 
 
+def test_a_misspelled_command_is_no_grid(finished):
+    assert_clear_refusal(call("bench", "tabel", finished), f"where '{finished}' stands", "`distail bench table`")
+    assert "Did you mean" not in assert_clear_refusal(call("bench", finished, "more words"), "'more words'")
+
+
 def test_impossible_requests(source, finished, tmp_path):
     grid = write_grid(tmp_path / "g.yaml", source, ["random"])
     assert_clear_refusal(call("bench", grid, "--workers", 0), "--workers 0")

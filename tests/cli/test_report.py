@@ -57,8 +57,10 @@ def test_a_grid(source, tmp_path):
 
 
 def test_what_is_no_run_or_no_place_is_refused(run, source, tmp_path):
-    assert_clear_refusal(call("report", tmp_path), "holds no run")
-    assert_clear_refusal(call("report", source), "holds no run")
+    assert_clear_refusal(call("report", tmp_path), "holds neither a run nor a grid")
+    assert_clear_refusal(call("report", source), "holds neither a run nor a grid")
+    (tmp_path / "mine.yaml").write_text("rows: [dm]")
+    assert_clear_refusal(call("report", tmp_path / "mine.yaml"), "Name the folder", str(Path("bench") / "mine"))
     assert_clear_refusal(call("report", run, "--out", tmp_path / "page.pdf"), "page.pdf.html")
     (tmp_path / "there.html").write_text("mine")
     assert_clear_refusal(call("report", run, "--out", tmp_path / "there.html"), "exists")

@@ -141,12 +141,15 @@ def _networks(result: CellResult) -> list[str]:
 
 
 def _recipe(contents: Sequence[tuple[CellResult, dict[str, Any]]]) -> tuple[str, bool]:
-    """The first cell's, and whether it is a baseline's: that stands beside a recipe which tells the data alone."""
+    """The first cell's, and whether it is a baseline's, which has a recipe for the sake of its data alone."""
     if not contents:
         return "", False
     first, content = contents[0]
-    whole, is_baseline = content["recipe"], first.kind == "baseline"
-    return to_yaml(whole if is_baseline else whole["recipe"]), is_baseline
+    whole = content["recipe"]
+    if first.kind != "baseline":
+        return to_yaml(whole["recipe"]), False
+    own = {name: whole["recipe"][name] for name in ("data", "test", "device", "precision") if name in whole["recipe"]}
+    return to_yaml({"baseline": whole["baseline"], **own}), True
 
 
 def _details(evaluations: Sequence[Evaluation]) -> tuple[Detail, ...]:

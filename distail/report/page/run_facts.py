@@ -141,8 +141,8 @@ def read_run_facts(target: str | Path) -> RunFacts:
     folder = RunFolder(target)
     if not folder.path.is_dir() or not (folder.manifest.exists() or folder.recipe.exists()):
         raise DistailError(
-            f"{target} holds no run. Name a run folder, such as `distail distill` makes with --out; its manifest.json "
-            "and recipe.yaml tell what was done."
+            f"{target} holds neither a run nor a grid. Name a run folder, such as `distail distill` makes with --out, "
+            "or the folder of a grid's results, which is bench/NAME unless --out names another."
         )
     manifest = read_json(folder.manifest) if folder.manifest.exists() else {}
     if not isinstance(manifest, dict):

@@ -130,7 +130,7 @@ def test_reading_changes_nothing(scored):
 def test_what_is_no_run_is_refused(tmp_path, plain):
     (tmp_path / "empty").mkdir()
     for target in (tmp_path / "empty", tmp_path / "nothing", plain / "recipe.yaml"):
-        with pytest.raises(DistailError, match=r"holds no run\. Name a run folder"):
+        with pytest.raises(DistailError, match=r"holds neither a run nor a grid\. Name a run folder"):
             read_run_facts(target)
     (tmp_path / "groups").mkdir()
     (tmp_path / "groups" / "manifest.json").write_text('{"kind": "groups"}')
