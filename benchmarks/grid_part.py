@@ -83,14 +83,14 @@ def _grid_tables(report: dict[str, Any]) -> str:
     spent = sum(known[key].seconds for key in keys if key in known)
     parts = [
         f"{done} of {len(keys)} cells are done ({'; '.join(hardware)}), in {format_seconds(spent)} of one process, "
-        "experts and teachers that lay there already left out."
+        "experts and teachers that lay there already left out. Rows and columns of which none is done are not shown."
     ]
     networks = committed.networks
     notes = []
     for network in networks:
         for score in SCORES:
             # The page shows every network, so no row is elsewhere.
-            table = replace(committed.table(score, network), elsewhere={})
+            table = replace(_measured(committed.table(score, network)), elsewhere={})
             figures, note = as_markdown(table).strip().split("\n\n")
             notes.append(note)
             title = SCORE_TITLES[score].capitalize()
@@ -98,6 +98,19 @@ def _grid_tables(report: dict[str, Any]) -> str:
     parts.append(max(notes, key=len))  # that with where published rows are printed
     missing = list(_missing(committed.plan, known))
     return "\n\n".join([*parts, "Not run: " + "; ".join(missing) + "." if missing else "Every cell has run."])
+
+
+def _measured(table: Table) -> Table:
+    """A table without columns in which nothing was measured yet, and then without rows that are empty."""
+    own = [row for row in table.rows if not row.published]
+    kept = [
+        place
+        for place in range(len(table.columns))
+        if any(cell and cell.summary for row in own for cell in row.cells[place : place + 1])
+    ]
+    rows = [replace(row, cells=tuple(row.cells[place] for place in kept)) for row in table.rows]
+    rows = [row for row in rows if any(cell and cell.summary for cell in row.cells)]
+    return replace(table, columns=tuple(table.columns[place] for place in kept), rows=tuple(rows))
 
 
 def _missing(plan: Plan, known: dict[str, CellResult]) -> Iterator[str]:
