@@ -64,7 +64,8 @@ asked (`teacher`). On CIFAR-10-LT each method has its own network, as each presc
 Published: 62.7 ± 0.1 at IF 100 and IPC 10, ConvNet-3, with the network asked, the best epoch by test accuracy, on
 lossless images. Measured here: {rldd}, which is {gap:.1f} points less. What is known of these:
 
-- *Its network.* GLMC for 60 epochs instead of 200 gets 62.0% of the test images (one network). 200 epochs were not tried.{better}
+- *Its network.* GLMC for 60 epochs instead of 200 gets 62.0% of the test images (one network). 200 epochs were not
+  tried.{better}
 - *JPEG.* What it costs was estimated at half the size, where images almost without it can be made of those with it:
   networks that learn from 12,406 images of 16x16 pixels ({jpeg_epochs} epochs, balanced softmax, n = 3) get
   {lossless}, and {jpeg} where training and test images are stored as JPEG of the same quality: up to {jpeg_cost:.1f}
@@ -72,7 +73,8 @@ lossless images. Measured here: {rldd}, which is {gap:.1f} points less. What is 
 {best_epoch}"""
 
 BETTER = """
-  With the network of `tailor`, which gets 74.4% (one network), `rldd` has {score}: {gain:+.1f} points for a far better network."""
+  With the network of `tailor`, which gets 74.4% (one network), `rldd` has {score}: {gain:+.1f} points for a far better
+  network."""
 
 BEST_EPOCH = """\
 - *The epoch.* Of {looks} looks at the test images, one every {every} epochs, the best is {best}, the last {last}
