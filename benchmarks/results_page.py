@@ -105,7 +105,7 @@ NOTES = """\
   move.
 - `datm` labels its images by an expert that saw the long-tailed data alone. LAD's representation expert, trained almost
   alike, gets 38.5% of those validation images right and none of the last two classes; LAD's classifier expert on top of
-  it gets 60.9%. The labels are the likely cause of most of the difference between the two rows.
+  it gets 60.9% (one network each). The labels are the likely cause of most of the difference between the two rows.
 - `lad_dam_only` (`decoupling=false`) matches and labels by representation experts; `lad_ed_only` (`dam=off`) has
   students that train as if the data were balanced. Both parts help: without the decoupled experts the last two classes
   are lost, and without the distribution-agnostic loss the bias of the experts flows into the images. Published for IPC
