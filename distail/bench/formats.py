@@ -152,7 +152,7 @@ def _csv_figures(cell: TableCell) -> list[object]:
 
 SIGNS: dict[Mark, str] = {"best": "*", "second": "+", "": ""}
 """Of marks, for where the terminal, or a file, shows neither bold nor underlined."""
-SIGNS_TOLD = "* best, + second best of a label protocol"
+_SIGNS_TOLD = "* best, + second best of a label protocol"
 
 
 def as_text(table: Table) -> Group:
@@ -160,7 +160,7 @@ def as_text(table: Table) -> Group:
     from rich.console import Group
 
     has_marks = any(cell and cell.mark for row in table.rows for cell in row.cells)
-    told = [f"{SIGNS_TOLD}."] if has_marks else []
+    told = [f"{_SIGNS_TOLD}."] if has_marks else []
     return Group(*(_one_text(part, title) for title, part in table.parts(_MOST_COLUMNS)), *told, *elsewhere(table))
 
 

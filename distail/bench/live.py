@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from distail.bench.formats import SIGNS, SIGNS_TOLD, figure
+from distail.bench.formats import SIGNS, figure
 from distail.bench.table import Mark, Table, TableRow
 from distail.errors import counted
 from distail.report.names import one_line
@@ -87,7 +87,7 @@ def _drawn(table: Table, rows: Sequence[TableRow], titles: Sequence[str], name: 
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    drawn = RichTable(box=None, padding=(0, _GAP, 0, 0), title=f"{table.title} ({SIGNS_TOLD})", title_justify="left")
+    drawn = RichTable(box=None, padding=(0, _GAP, 0, 0), title=table.title, title_justify="left")
     drawn.add_column("method", width=name, no_wrap=True)
     drawn.add_column("labels", width=_LABELS)
     for title in titles:
