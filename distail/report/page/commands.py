@@ -93,10 +93,7 @@ class Commands:
             aside = f", holdout={recipe.data.holdout:g}" if recipe.data.holdout is not None else ""
             resized = f", {size}" if recipe.data.image_size else ""
             test = f"distail.load_test({recipe.data.source!r}{resized}{aside})"
-        return (
-            f"test = {test}\n"
-            "inputs = small.preprocessing.apply(test.images)  # in use, too, networks must see images like this"
-        )
+        return f"test = {test}\ninputs = small.preprocessing.apply(test.images)"
 
     @property
     def views(self) -> str:
