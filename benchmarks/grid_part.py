@@ -24,7 +24,8 @@ GRIDS = {
     "to see that all works. It is no comparison of the methods. All of it took 5 min 9 s by two workers on two quiet "
     "cores (Intel Xeon).",
     "cifar10lt-cpu": "CIFAR-10-LT by `grids/cifar10lt-cpu.yaml`: mostly variants of recipes for 2 cores. Two processes "
-    "of one thread each ran side by side, so times are of one core. Some methods are also measured with other settings "
+    "of one thread each ran side by side, so times are of one core; that of `herding` contains 40 minutes in which its "
+    "process stood still. Some methods are also measured with other settings "
     "above and in [results_long_tail.md](results_long_tail.md).",
     "cifar10lt-networks-cpu": "Sets of CIFAR-10-LT (IF 100, IPC 10) that were made with ConvNet-3 and teach other "
     "networks for 300 epochs, ResNet-18 for 100, by `grids/cifar10lt-networks-cpu.yaml`. Published for RLDD, 1,000 "
