@@ -104,11 +104,8 @@ def _grid_tables(report: dict[str, Any]) -> str:
 def _measured(table: Table) -> Table:
     """A table without columns in which nothing was measured yet, and then without rows that are empty."""
     own = [row for row in table.rows if not row.published]
-    kept = [
-        place
-        for place in range(len(table.columns))
-        if any(cell and cell.summary for row in own for cell in row.cells[place : place + 1])
-    ]
+    columns = zip(*(row.cells for row in own), strict=True)
+    kept = [place for place, cells in enumerate(columns) if any(cell and cell.summary for cell in cells)]
     rows = [replace(row, cells=tuple(row.cells[place] for place in kept)) for row in table.rows]
     rows = [row for row in rows if any(cell and cell.summary for cell in row.cells)]
     return replace(table, columns=tuple(table.columns[place] for place in kept), rows=tuple(rows))

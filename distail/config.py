@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_args
 
@@ -120,10 +120,10 @@ def _explained(model: type[BaseModel], problem: ErrorDetails) -> str:
     message = message.replace("valid tuple", "list").replace("valid list", "list")
     key = ".".join(str(part) for part in location)
     if problem["type"] == "extra_forbidden":
-        groups = _groups_at(model, location[:-1])
-        at = ".".join(str(part) for part in location[:-1])
-        deeper = [f"{at}.{name}" if at else name for group in groups for name in places_of(str(location[-1]), group)]
-        return f"unknown key '{key}'. {_elsewhere(deeper) or did_you_mean(str(location[-1]), _fields_of(groups))}"
+        name, groups = str(location[-1]), _groups_at(model, location[:-1])
+        at = "".join(f"{part}." for part in location[:-1])
+        fields = {field for group in groups for field in group.model_fields}
+        return f"unknown key '{key}'. {elsewhere(name, *groups, at=at) or did_you_mean(name, fields)}"
     if problem["type"] == "missing":
         message += ": give it"
     found = problem["input"]
@@ -132,24 +132,25 @@ def _explained(model: type[BaseModel], problem: ErrorDetails) -> str:
     return f"'{key}': {message[0].lower()}{message[1:]}" if key else message
 
 
-def places_of(name: str, model: type[BaseModel]) -> list[str]:
-    """Dotted names of all fields called `name` in the groups inside a group, such as 'data.imbalance'."""
-    inner = [(own, group) for own, field in model.model_fields.items() for group in _groups_in(field.annotation)]
-    found = [f"{own}.{name}" for own, group in inner if name in group.model_fields]
-    return found + [f"{own}.{place}" for own, group in inner for place in places_of(name, group)]
+def elsewhere(name: str, *models: type[BaseModel], at: str = "") -> str:
+    """'Did you mean data.imbalance?' where groups inside these have such a field, of several the two least deep ones.
+
+    Args:
+        at: what stands before the names, such as "evaluation.".
+    """
+    places = sorted({f"{at}{place}" for model in models for place in _places_of(name, model)})
+    nearest = sorted(places, key=lambda place: place.count("."))[:2]
+    quoted = " or ".join(f"'{place}'" for place in nearest)
+    return f"Did you mean {quoted}?" if nearest else ""
 
 
-def known_name(name: str, model: type[BaseModel], fields: Iterable[str]) -> str:
-    """What was meant by the name of a field that is not there: one of that name in a group inside, or the closest."""
-    return _elsewhere(places_of(name, model)) or did_you_mean(name, fields)
-
-
-def _elsewhere(places: Sequence[str]) -> str:
-    """Names the two that lie least deep."""
-    quoted = " or ".join(
-        f"'{place}'" for place in dict.fromkeys(sorted(places, key=lambda place: place.count("."))[:2])
-    )
-    return f"Did you mean {quoted}?" if places else ""
+def _places_of(name: str, model: type[BaseModel]) -> Iterator[str]:
+    """Dotted names of all fields called `name` in the groups inside a group."""
+    for own, field in model.model_fields.items():
+        for group in _groups_in(field.annotation):
+            if name in group.model_fields:
+                yield f"{own}.{name}"
+            yield from (f"{own}.{place}" for place in _places_of(name, group))
 
 
 def _groups_at(model: type[BaseModel], location: Sequence[str | int]) -> list[type[BaseModel]]:
@@ -161,10 +162,6 @@ def _groups_at(model: type[BaseModel], location: Sequence[str | int]) -> list[ty
         named = [group for group in groups if group.__name__ == part]
         groups = [group for annotation in reached for group in _groups_in(annotation)] or named or groups
     return groups
-
-
-def _fields_of(groups: Sequence[type[BaseModel]]) -> list[str]:
-    return sorted({name for group in groups for name in group.model_fields})
 
 
 def _groups_in(annotation: Any) -> list[type[BaseModel]]:

@@ -60,7 +60,7 @@ def message_of(values: dict[str, object]) -> str:
     ("values", "key", "meant"),
     [
         ({"speed": 3}, "speed", "'either.speed'"),
-        ({"momentum": 3}, "momentum", "'optimiser.momentum' or 'second.momentum'"),
+        ({"momentum": 3}, "momentum", "'either.momentum' or 'many.momentum'"),
     ],
 )
 def test_a_key_of_a_group_inside_is_named_by_its_place(values, key, meant):

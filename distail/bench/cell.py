@@ -8,7 +8,7 @@ from typing import Any
 
 from distail.bench.grid import ROW_KEYS, Grid, combinations
 from distail.catalog import CPU, built_in, family_names, recipe_names
-from distail.config import known_name, merged, nested, parse_config
+from distail.config import elsewhere, merged, nested, parse_config
 from distail.errors import DistailError, did_you_mean
 from distail.evaluation.recipe import BaselineRecipe, EvaluationRecipe
 from distail.recipe import Recipe
@@ -135,7 +135,11 @@ def _require_known_axes(grid: Grid, where: str) -> None:
         first = name.split(".")[0]
         if first not in Recipe.model_fields or first == "seed":
             known = [key for key in Recipe.model_fields if key != "seed"]
-            remedy = _SEEDS if first in ("seed", "seeds") else known_name(name, Recipe, known)
+            remedy = (
+                _SEEDS
+                if first in ("seed", "seeds")
+                else elsewhere(name.split(".")[-1], Recipe) or did_you_mean(first, known)
+            )
             raise DistailError(f"{where}: 'vary' names '{name}', which is no key of a recipe. {remedy}")
     if "seed" in grid.base:
         raise DistailError(f"{where}: 'base' holds a seed. {_SEEDS}")

@@ -15,6 +15,7 @@ from distail.report.names import one_line
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table as RichTable
+    from rich.text import Text
 
 Format = Literal["markdown", "latex", "csv"]
 """Formats that are plain text."""
@@ -150,8 +151,8 @@ def _csv_figures(cell: TableCell) -> list[object]:
     return [*found, cell.missing, cell.failed, cell.mark, *("" if cost is None else cost for cost in costs)]
 
 
-SIGNS: dict[Mark, str] = {"best": "*", "second": "+", "": ""}
-"""Of marks, for where the terminal, or a file, shows neither bold nor underlined."""
+_MARKS: dict[Mark, tuple[str, str]] = {"best": ("bold", "*"), "second": ("underline", "+"), "": ("", "")}
+"""Style of a figure, and a sign for where the terminal, or a file, shows no styles."""
 _SIGNS_TOLD = "* best, + second best of a label protocol"
 
 
@@ -164,24 +165,27 @@ def as_text(table: Table) -> Group:
     return Group(*(_one_text(part, title) for title, part in table.parts(_MOST_COLUMNS)), *told, *elsewhere(table))
 
 
+def marked(cell: TableCell | None) -> Text:
+    """A figure for the terminal, with its mark."""
+    from rich.text import Text
+
+    style, sign = _MARKS[cell.mark if cell else ""]
+    return Text(figure(cell) + sign, style=style)
+
+
 def _one_text(table: Table, title: str) -> RichTable:
     from rich.table import Table as RichTable
-    from rich.text import Text
 
     shape = RichTable(title=f"{table.title}, {title}" if title else table.title, title_justify="left")
     for number, head in enumerate(heads(table)):
         is_whole = 2 < number < 3 + len(table.columns) <= 3 + _MOST_COLUMNS or number == 1
         shape.add_column(head, justify="left" if number < 2 else "right", no_wrap=is_whole)
-    styles = {"best": "bold", "second": "underline", "": ""}
     before = None
     for row in table.rows:
         if before not in (None, row.labels):
             shape.add_section()
         before = row.labels
-        marks: list[Mark] = [cell.mark if cell else "" for cell in row.cells]
-        figures = [
-            Text(figure(cell) + SIGNS[mark], style=styles[mark]) for cell, mark in zip(row.cells, marks, strict=True)
-        ]
+        figures = [marked(cell) for cell in row.cells]
         texts: list[str | Text] = [*facts(row, [""] * len(figures))]
         texts[3 : 3 + len(figures)] = figures
         shape.add_row(*texts, style="dim" if row.published else "")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from distail.bench.formats import SIGNS, figure
-from distail.bench.table import Mark, Table, TableRow
+from distail.bench.formats import marked
+from distail.bench.table import Table, TableRow
 from distail.errors import counted
 from distail.report.names import one_line
 
@@ -24,7 +24,6 @@ _LABELS = 7
 _GAP = 2
 _AROUND = 3
 """Lines of a table that are no rows: its title, the heads, and what is left out."""
-_STYLES: dict[Mark, str] = {"best": "bold", "second": "underline", "": ""}
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,10 +92,7 @@ def _drawn(table: Table, rows: Sequence[TableRow], titles: Sequence[str], name: 
     for title in titles:
         drawn.add_column(title, justify="right", no_wrap=True)
     for row in rows:
-        figures = []
-        for cell in row.cells[: len(titles)]:
-            mark: Mark = cell.mark if cell else ""
-            figures.append(Text(figure(cell) + SIGNS[mark], style=_STYLES[mark]))
+        figures = [marked(cell) for cell in row.cells[: len(titles)]]
         drawn.add_row(Text(_name(row)), row.labels, *figures, style="dim" if row.published else "")
     return drawn
 

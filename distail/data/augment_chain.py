@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import torch
 from jaxtyping import Float
@@ -15,6 +15,7 @@ from distail.data.rand_augment import RandAugment
 from distail.errors import DistailError
 
 
+@cache
 def require_augmentation(strategy: str) -> None:
     """Refuses a strategy that `DSAChain` would refuse, whatever the images.
 

@@ -114,6 +114,10 @@ BAD = {
         "'imbalance'",
         "Did you mean 'data.imbalance'?",
     ),
+    "an axis of a misspelled group": (
+        {"rows": ["dm"], "vary": {"dat.imbalance": [1]}},
+        "Did you mean 'data.imbalance'?",
+    ),
     "a key of a group in another": (
         {"rows": ["dm"], "base": {"evaluation": {"epochs": 3}}},
         "'evaluation.epochs'",

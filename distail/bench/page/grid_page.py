@@ -14,7 +14,7 @@ from distail.bench.page.charts import STYLES, grid_charts
 from distail.bench.page.grid_facts import GridFacts, Spot
 from distail.bench.page.tables import axes_of, table_view
 from distail.bench.table import Table, TableCell, TableRow
-from distail.bench.view import GridStatus, headline, lines, warned
+from distail.bench.view import headline, lines, warned
 from distail.errors import DistailError, counted
 from distail.progress import format_bytes, format_seconds
 from distail.report.names import one_line
@@ -79,13 +79,6 @@ def _rendered_cell(view: SpotView) -> str:
     return render("grid_one_cell.html.j2", packages=_PACKAGES, script=_SCRIPT, one=view, **_common())
 
 
-def _go_on(status: GridStatus, folder: str) -> str:
-    """What does the rest of a grid; empty where there is none."""
-    if status.is_finished and not status.failed:
-        return ""
-    return f"distail bench {folder}" + (" --retry" if status.is_finished else "")
-
-
 def _rendered(facts: GridFacts, cells: Sequence[SpotView]) -> str:
     status, folder = facts.status, shlex.quote(str(facts.folder))
     links = {(view.row, view.column): view.id for view in cells}
@@ -110,7 +103,7 @@ def _rendered(facts: GridFacts, cells: Sequence[SpotView]) -> str:
         "left_out": status.left_out[:MAX_LINES],
         "num_left_out": len(status.left_out),
         "running": tuple(f"{one.cell}: {one.holder.note or 'begins'}, on {one.holder.host}" for one in status.running),
-        "go_on": _go_on(status, folder),
+        "go_on": f"distail bench {folder}",
         "csv": "\n".join(f"distail bench table {folder}{arch} --format csv" for arch in _flags(facts)),
         "retry": f"distail bench {folder} --retry",
         "open_panels": OPEN_PANELS,

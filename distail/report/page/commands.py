@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from functools import cached_property
 
 from distail.data.image_set import IN_MEMORY
 from distail.report.page.run_facts import RunFacts
@@ -27,12 +28,15 @@ class Commands:
         architecture = facts.recipe.architecture if facts.recipe else "convnet3"
         self._arch = "" if architecture == "convnet3" else f" --arch {shlex.quote(architecture)}"
 
+    @cached_property
+    def _knows_test_images(self) -> bool:
+        """Asked once, as sources may be far away."""
+        return self._facts.recipe is None or has_test_images(self._facts.recipe)
+
     @property
     def evaluate(self) -> str:
         """Scores the set."""
-        recipe = self._facts.recipe
-        test = "" if recipe is None or has_test_images(recipe) else " --test HELD_OUT_IMAGES"
-        return f"distail evaluate {self._run}{self._arch}{test}"
+        return f"distail evaluate {self._run}{self._arch}{'' if self._knows_test_images else ' --test HELD_OUT_IMAGES'}"
 
     @property
     def compare(self) -> str:
@@ -84,7 +88,7 @@ class Commands:
         recipe, distilled = self._facts.recipe, self._facts.distilled
         height, width = distilled.image_shape[1:] if distilled else (0, 0)
         size = f"image_size={height if height == width else (height, width)}"
-        if recipe is None or recipe.data.source == IN_MEMORY or not has_test_images(recipe):
+        if recipe is None or recipe.data.source == IN_MEMORY or not self._knows_test_images:
             test = f"distail.load('HELD_OUT_IMAGES', {size})"
         elif recipe.test is not None:
             name = "load_test" if has_test_split(recipe.test) else "load"
