@@ -20,6 +20,7 @@ from distail.distilled import DistilledSet, as_pixels, load_distilled
 from distail.errors import DistailError
 from distail.estimate import require_memory
 from distail.experts.bank import ExpertBank
+from distail.methods._method import Method
 from distail.methods._registry import build_method
 from distail.models.architecture import check_architecture
 from distail.models.saved import save_network
@@ -66,9 +67,7 @@ def distill(
         DistailError: bad input of any kind; the message says what to do.
     """
     progress = progress or SilentProgress()
-    method = build_method(recipe.method, recipe.settings)
-    check_architecture(recipe.architecture)
-    require_scorable(recipe)
+    method = require_sound(recipe)
     recipe = resolved(recipe)
     folder = RunFolder(out) if out is not None else None
     if folder:
@@ -114,6 +113,18 @@ def distill(
     if isinstance(checkpoint, FileCheckpoint):
         checkpoint.clear()
     return load_distilled(folder.path)
+
+
+def require_sound(recipe: Recipe) -> Method:
+    """The method of a recipe, which is refused for all that is wrong with it whatever its images are.
+
+    Raises:
+        DistailError: a name or a setting is wrong, or the set could not be scored as asked.
+    """
+    method = build_method(recipe.method, recipe.settings)
+    check_architecture(recipe.architecture)
+    require_scorable(recipe)
+    return method
 
 
 def _opened(experts: ExpertBank | str | Path | None, folder: RunFolder | None) -> ExpertBank | None:

@@ -21,6 +21,7 @@ from distail.claims import Claimed, Claims
 from distail.data.image_set import ImageSet
 from distail.distilled import DistilledSet, load_distilled
 from distail.errors import DistailError
+from distail.evaluation.apart import require_held_out
 from distail.evaluation.result import Evaluation
 from distail.experts.bank import ExpertBank
 from distail.full_data import run_baseline
@@ -74,7 +75,7 @@ class Workshop:
             if job.set_key is None:
                 evaluation = self._baseline(job, progress)
             else:
-                self._test(job, progress)  # test images that cannot be used should not cost the making of a set
+                self._require_held_out(job, progress)
                 distilled = self._set(job, job.set_key, progress)
                 evaluation = self._score(job, job.set_key, distilled, progress)
         except Claimed:
@@ -157,6 +158,11 @@ class Workshop:
             progress=progress,
             networks=self._store.networks,
         ).evaluation
+
+    def _require_held_out(self, job: Job, progress: Progress) -> None:
+        """Refuses test images that a set could not be scored on before hours go into making it."""
+        training = self._training(job, progress)
+        require_held_out(self._test(job, progress), training.images, training.source_hash, "the set is made from")
 
     def _training(self, job: Job, progress: Progress) -> TrainingImages:
         data = job.place.cell.recipe.data

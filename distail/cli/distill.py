@@ -12,6 +12,7 @@ from distail.cli.options import Compute, Devices, Output, Repeatable, Whole, par
 
 if TYPE_CHECKING:
     from distail.recipe import Recipe
+    from distail.training_images import TrainingImages
 
 
 def distill(
@@ -100,7 +101,13 @@ def distill(
 
 
 def make(
-    recipe: Recipe, out: Path, resume: bool, output: Output, experts: Path | None = None, devices: int = 1
+    recipe: Recipe,
+    out: Path,
+    resume: bool,
+    output: Output,
+    experts: Path | None = None,
+    devices: int = 1,
+    training: TrainingImages | None = None,
 ) -> dict[str, Any]:
     """Makes the set, says where it is and what to do next, and returns the facts as JSON values."""
     from distail import devices as several
@@ -111,7 +118,9 @@ def make(
     progress = output.progress()
     there = RunFolder(out)
     finished = resume and there.recipe.exists() and there.is_complete
-    distilled = several.distill(recipe, devices=devices, out=out, resume=resume, experts=experts, progress=progress)
+    distilled = several.distill(
+        recipe, devices=devices, out=out, resume=resume, training=training, experts=experts, progress=progress
+    )
     facts = distilled.provenance
     counts = facts["class_counts"]
     what = "images" if distilled.mosaic == 1 else f"mosaics of {distilled.mosaic}x{distilled.mosaic} images"

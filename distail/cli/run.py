@@ -12,6 +12,9 @@ from distail.cli.options import Devices, Output, Repeatable, asked_recipe
 
 if TYPE_CHECKING:
     from distail.catalog import BuiltIn
+    from distail.data.image_set import ImageSet
+    from distail.recipe import Recipe
+    from distail.training_images import TrainingImages
 
 
 def run(
@@ -54,20 +57,24 @@ def run(
     if test:
         loaded = loaded.model_copy(update={"test": test})
     folder = out or (Path("runs") / named.name if named else default_folder(loaded))
-    made = make(loaded, folder, resume, output, experts, devices)
     if loaded.evaluation is None:
-        output.show(made)
+        output.show(make(loaded, folder, resume, output, experts, devices))
         return
     from distail import scoring
     from distail.cli.evaluate import evaluation_file, report
     from distail.distilled import load_distilled
+    from distail.run_folder import RunFolder
 
+    finished = resume and RunFolder(folder).is_complete
+    training, held_out = (None, None) if finished else _read(loaded, output)
+    made = make(loaded, folder, resume, output, experts, devices, training)
     distilled = load_distilled(folder)
     evaluation = scoring.with_teacher(loaded.evaluation, folder)
     result = scoring.score(
         distilled,
         evaluation,
-        test=loaded.test,
+        test=held_out or loaded.test,
+        training=training.images if training else None,
         device=loaded.device,
         precision=loaded.precision,
         progress=output.progress(),
@@ -77,6 +84,20 @@ def run(
         facts["published"] = named.published.model_dump(mode="json")
         remarks.append(_published_line(named))
     report(result, distilled, evaluation, evaluation_file(folder), output, facts, *remarks)
+
+
+def _read(recipe: Recipe, output: Output) -> tuple[TrainingImages, ImageSet]:
+    """The images to learn from and to be scored on, so that nobody waits for a set that these cannot score."""
+    from distail import pipeline, scoring
+    from distail.evaluation.apart import require_held_out
+    from distail.training_images import load_training_images
+
+    pipeline.require_sound(recipe)
+    progress = output.progress()
+    training = load_training_images(recipe.data, progress)
+    test = scoring.open_test_images(recipe.data, recipe.test, training.images, training.source_hash, progress)
+    require_held_out(test, training.images, training.source_hash, "the set is made from")
+    return training, test
 
 
 def _published_line(named: BuiltIn) -> str:

@@ -1,4 +1,4 @@
-"""Test images must not be among the images that networks learned from."""
+"""Test images must be of the kind of the training images, and not be among them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from distail.data.image_set import ImageSet
+from distail.data.image_set import ImageSet, require_same_classes
 from distail.errors import DistailError
 
 MAX_LEAKED = 0.1
@@ -48,3 +48,25 @@ def require_apart(test: ImageSet, hashes: Collection[str | None], num_leaked: in
             f"{num_leaked} of the {len(test)} images of {test.origin} are among the images {used}, so scoring on them "
             "would prove little. Name held-out images with --test."
         )
+
+
+def require_held_out(test: ImageSet, train: ImageSet, source_hash: str | None, used: str) -> None:
+    """Refuses test images on which nothing that learns from these training images could be scored.
+
+    Args:
+        test: the test images.
+        train: the training images.
+        source_hash: content hash of what `train` was taken from, where known.
+        used: as of `require_apart`.
+
+    Raises:
+        DistailError: they have other classes or another shape, a class without images, or are training images.
+    """
+    test.require_no_empty_class()
+    require_same_classes(train.class_names, "the training data", test.class_names, "the test data")
+    if test.image_shape != train.image_shape:
+        raise DistailError(
+            f"Test images are {test.image_shape} (channels, height, width), training images {train.image_shape}. Use "
+            "test data of the same kind, or pass --image-size, so that both are resized alike."
+        )
+    require_apart(test, (train.content_hash, source_hash), count_leaked(test, [train.fingerprints]), used)

@@ -13,10 +13,9 @@ from distail.baselines._baseline import Baseline
 from distail.baselines._fitting import fit
 from distail.baselines._registry import build_baseline
 from distail.baselines._task import Fitted, Task
-from distail.data.image_set import ImageSet, require_same_classes
+from distail.data.image_set import ImageSet
 from distail.distilled import StoredBytes
-from distail.errors import DistailError
-from distail.evaluation.apart import count_leaked, describe_test, require_apart
+from distail.evaluation.apart import count_leaked, describe_test, require_held_out
 from distail.evaluation.metrics import score_logits
 from distail.evaluation.recipe import BaselineRecipe
 from distail.evaluation.result import Evaluation, StudentScore
@@ -52,16 +51,7 @@ class BaselineScoring:
 
     def __post_init__(self) -> None:
         self.train.require_no_empty_class()
-        self.test.require_no_empty_class()
-        require_same_classes(self.train.class_names, "the training data", self.test.class_names, "the test data")
-        if self.test.image_shape != self.train.image_shape:
-            raise DistailError(
-                f"Test images are {self.test.image_shape} (channels, height, width), training images "
-                f"{self.train.image_shape}. Use test data of the same kind, or pass --image-size, so that both are "
-                "resized alike."
-            )
-        hashes = (self.train.content_hash, self.source_hash)
-        require_apart(self.test, hashes, self.num_leaked, "the networks learn from")
+        require_held_out(self.test, self.train, self.source_hash, "the networks learn from")
 
     @cached_property
     def num_leaked(self) -> int:

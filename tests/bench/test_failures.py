@@ -119,6 +119,15 @@ def test_failed_cells_run_again_when_asked(source, tmp_path, failing, made):
     assert grid.store.file(grid.plan.jobs[2].key).stat() == done
 
 
+def test_no_set_is_made_for_test_images_that_cannot_score_it(source, tmp_path, made):
+    training = write_npz(tmp_path / "own.npz", images=pets((12, 12, 12), 1))
+    grid = opened(source, tmp_path / "grid", ["random"], base={"test": str(training)})
+    (result,) = grid.run().values()
+    assert result.status == "failed"
+    assert "is the very data the set is made from" in (result.error or "")
+    assert made == []
+
+
 def test_data_that_change_under_the_grid_are_no_result(source, tmp_path):
     own = Path(shutil.copy(source, tmp_path / "own.npz"))
     train, test = pets((12, 12, 12), 1), pets((6, 6, 6), 2)

@@ -1,5 +1,6 @@
 """`distail run`: a recipe makes the same bits again, and scores them if it says so."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from distail.evaluation.result import load_evaluation
 from distail.recipe import DataRecipe, Recipe, load_recipe
 from distail.training.recipe import TrainRecipe
 from tests.cli.calling import NETWORK, assert_clear_refusal, call, contents, pets, succeed, write_npz
+from tests.evaluation.separable import images_of
 
 SCORED = """
 evaluation:
@@ -62,6 +64,20 @@ def test_the_data_may_be_elsewhere(scored_recipe, tmp_path):
     assert load_evaluation(Path("again/evaluation.json")).provenance["test"]["images"] == 6
 
 
+UNFIT = {
+    "classes": (replace(pets((3, 3, 3), 1), class_names=("cat", "dog", "horse")), "horse"),
+    "size": (images_of((3, 3, 3), 1, shape=(3, 16, 16)), "16x16 pixels"),
+    "the training images": (pets((12, 12, 12), 1), "is the very data the set is made from"),
+}
+
+
+@pytest.mark.parametrize(("images", "told"), UNFIT.values(), ids=UNFIT.keys())
+def test_no_set_is_made_for_test_images_that_cannot_score_it(scored_recipe, tmp_path, images, told):
+    test = write_npz(tmp_path / "test.npz", images=images)
+    assert_clear_refusal(call("run", scored_recipe, "--out", "again", "--test", test), told)
+    assert not Path("again").exists()
+
+
 def test_without_a_folder_it_takes_the_usual_one(run):
     succeed("run", run / "recipe.yaml")
     assert load_distilled("runs/pets-random-ipc2-if4").class_counts == (2, 2, 2)
@@ -95,15 +111,14 @@ def test_json_is_one_object_and_nothing_else(run, scored_recipe):
 
 @pytest.fixture
 def quick_recipes(monkeypatch) -> list[Recipe]:
-    """Recipes that came to be made, each replaced by one that takes a blink on the same source."""
+    """Recipes that came to be made, each replaced by one that takes a blink on the same images."""
     seen: list[Recipe] = []
     real = pipeline.distill
 
     def distill(recipe: Recipe, **settings):
         seen.append(recipe)
         quick = {"method": "random", "settings": {}, "architecture": NETWORK, "images_per_class": 1}
-        data = recipe.data.model_copy(update={"imbalance": 2})
-        return real(recipe.model_copy(update={**quick, "data": data, "preprocessing": "none"}), **settings)
+        return real(recipe.model_copy(update={**quick, "preprocessing": "none"}), **settings)
 
     def score(distilled, recipe, **settings):
         train = TrainRecipe(epochs=1, augmentation="none")
@@ -115,18 +130,24 @@ def quick_recipes(monkeypatch) -> list[Recipe]:
     return seen
 
 
-def test_a_built_in_recipe_goes_by_its_name(quick_recipes, source):
-    shown = succeed("run", "lad-cifar10lt-if100-ipc10-cpu", "--source", source)
+@pytest.fixture
+def many(tmp_path) -> Path:
+    """A source with as many images as the imbalance of built-in recipes takes."""
+    return write_npz(tmp_path / "many.npz", train=pets((100, 100, 100), 1), test=pets((6, 6, 6), 2))
+
+
+def test_a_built_in_recipe_goes_by_its_name(quick_recipes, many):
+    shown = succeed("run", "lad-cifar10lt-if100-ipc10-cpu", "--source", many)
     (recipe,) = quick_recipes
     expected = built_in_recipe("lad-cifar10lt-if100-ipc10-cpu")
-    assert recipe == expected.model_copy(update={"data": DataRecipe(source=str(source), imbalance=100)})
+    assert recipe == expected.model_copy(update={"data": DataRecipe(source=str(many), imbalance=100)})
     assert Path("runs/lad-cifar10lt-if100-ipc10-cpu/distilled.safetensors").is_file()
     assert "Published for this row: 53.4 ± 0.1 in RLDD (AAAI 2026), table 1" in shown.flat
     assert "does not aim at it" in shown.flat
 
 
-def test_what_is_published_is_part_of_the_json(quick_recipes, source):
-    outcome = call("run", "mtt-cifar10lt-if50-ipc20", "--source", source, "--out", "here", "--json")
+def test_what_is_published_is_part_of_the_json(quick_recipes, many):
+    outcome = call("run", "mtt-cifar10lt-if50-ipc20", "--source", many, "--out", "here", "--json")
     assert outcome.json["published"] == {"accuracy": 49.9, "std": 0.8, "source": "RLDD (AAAI 2026), table 1"}
     assert outcome.json["run"] == "here"
 
