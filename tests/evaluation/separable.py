@@ -51,6 +51,12 @@ def make_set(train: ImageSet = TRAIN, kind: PreprocessingKind = "normalize", **p
     )
 
 
+def soft_labels(strength: float) -> torch.Tensor:
+    """Logits for the images of `make_set`, of this size for the right class and 0 for the others."""
+    labels = make_set().labels
+    return strength * torch.nn.functional.one_hot(labels, len(NAMES)).float()
+
+
 def quick(**changes: Any) -> EvaluationRecipe:
     """One small student, trained for a blink."""
     train = TrainRecipe(epochs=changes.pop("epochs", 12), learning_rate=0.05, schedule="constant", augmentation="none")
