@@ -19,7 +19,7 @@ from distail.experts.spec import ExpertNeed
 from distail.matching.settings import MatchingSettings
 from distail.methods._method import Method
 from distail.methods._registry import build_method
-from distail.peers import Peers, launch
+from distail.peers import Peers, launch, relayed
 from distail.peers.launching import require_devices
 from distail.progress import Progress, SilentProgress
 from distail.recipe import Recipe
@@ -45,7 +45,7 @@ def distill(
     Args:
         recipe, out, resume, training, experts: see there.
         devices: how many, each with a process of its own.
-        progress: reports from one of them; must be picklable where there are several.
+        progress: shows what one of them reports.
 
     Raises:
         DistailError: bad input of any kind; the method cannot share its work out, or matches fewer experts in an
@@ -64,10 +64,11 @@ def distill(
         folder = Path(scratch) / "run" if out is None else Path(out)
         if experts is None and out is None:
             experts = Path(scratch) / "experts"
-        work = partial(
-            _distill, recipe=recipe, out=folder, resume=resume, training=training, experts=experts, progress=progress
-        )
-        launch(work, devices, recipe.device)
+        with relayed(progress) as shown:
+            work = partial(
+                _distill, recipe=recipe, out=folder, resume=resume, training=training, experts=experts, progress=shown
+            )
+            launch(work, devices, recipe.device)
         return load_distilled(folder)
 
 
@@ -88,14 +89,15 @@ def train_experts(
         devices: how many, each with a process of its own.
         experts: folder of the bank; `experts` here when omitted.
         only: numbers of the experts to train; all when omitted.
-        progress: reports from one of them; must be picklable.
+        progress: shows what one of them reports.
 
     Raises:
         DistailError: training diverges, or as `distill`.
     """
     recipe = pipeline.resolved(recipe)
-    work = partial(_train, recipe=recipe, needs=needs, experts=experts, only=only, progress=progress)
-    launch(work, devices, recipe.device)
+    with relayed(progress or SilentProgress()) as shown:
+        work = partial(_train, recipe=recipe, needs=needs, experts=experts, only=only, progress=shown)
+        launch(work, devices, recipe.device)
 
 
 def _distill(
@@ -127,6 +129,17 @@ def _train(
     """What each process does for `train_experts`."""
     ground = pipeline.pose(recipe, progress=progress if peers.is_first else None, peers=peers).ground
     school.train_experts(ExpertBank(experts), ground, needs, only=only)
+
+
+def can_share(recipe: Recipe, devices: int) -> bool:
+    """Whether making the set of a recipe would keep so many devices busy, or rather all but for some last turns.
+
+    Raises:
+        DistailError: the method or a setting of it is not known.
+    """
+    method = build_method(recipe.method, recipe.settings)
+    turns = method.experts_per_iteration if isinstance(method, MatchingSettings) else devices
+    return method.shares_devices and turns >= devices
 
 
 def _is_finished(out: str | Path | None, *, resume: bool, training: TrainingImages | None) -> bool:

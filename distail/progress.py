@@ -144,10 +144,6 @@ class BarProgress(Progress):
 
             yield advance
 
-    def __reduce__(self) -> tuple[type[BarProgress], tuple[()]]:
-        """In another process, a bar on that one's terminal."""
-        return BarProgress, ()
-
     def say(self, message: str) -> None:
         """Prints one line above the bar."""
         self._console.print(message, markup=False, highlight=False)

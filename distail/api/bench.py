@@ -68,6 +68,7 @@ def run_grid(
     where: Mapping[str, Any] | None = None,
     workers: int | None = None,
     cluster: str | None = None,
+    devices: int = 1,
     retry: bool = False,
     progress: Progress | None = None,
 ) -> GridResults:
@@ -82,6 +83,8 @@ def run_grid(
         workers: processes side by side; 1 works in this one. One for each GPU, or 1, when omitted. A script that asks
             for more must keep its own work below `if __name__ == "__main__":`, since they import it.
         cluster: 'ray' for a Ray cluster that is started here, or the address of one that runs.
+        devices: of this machine that share the making of each set whose method imitates experts; for one worker. New
+            processes import the script that calls this, as for `workers`.
         retry: run failed cells again.
         progress: how to report reading the data; silent when omitted.
 
@@ -91,5 +94,5 @@ def run_grid(
     """
     target = parse_config(Grid, grid, "distail.run_grid") if isinstance(grid, Mapping) else grid
     opened = open_grid(target, out=out, source=source, progress=progress).narrowed(rows, where)
-    known = opened.run(workers=workers, cluster=cluster, retry=retry)
+    known = opened.run(workers=workers, cluster=cluster, devices=devices, retry=retry)
     return GridResults(tuple(known.values()), opened)

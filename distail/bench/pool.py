@@ -1,5 +1,7 @@
 """Workers on this machine: one in this process, or several processes that share its threads or have a GPU each.
 
+One in this process may have several devices, which then share the making of a set.
+
 A process that the system ends, mostly for want of memory, leaves its cell behind as failed and is replaced.
 """
 
@@ -23,7 +25,10 @@ from distail.bench.jobs import Job
 from distail.bench.result import CellRun, unscored
 from distail.bench.store import Store
 from distail.bench.worker import Worker
+from distail.devices import can_share
 from distail.errors import DistailError
+from distail.peers.launching import require_devices
+from distail.pipeline import resolved
 
 _LOOK_S = 1.0
 
@@ -53,14 +58,31 @@ def seats(workers: int) -> list[Seat]:
     return [Seat(max(1, cores // workers), number % gpus if gpus else None) for number in range(workers)]
 
 
-def work_here(store: Store, jobs: Sequence[Job]) -> Iterator[None]:
-    """Does all cells in this process; yields after each.
+def work_here(store: Store, jobs: Sequence[Job], devices: int = 1) -> Iterator[None]:
+    """Does all cells in this process, or in this and others that share the making of sets; yields after each.
 
     Raises:
         DistailError: the folder cannot be written to.
     """
-    for _ in Worker(store, jobs).work():
+    for _ in Worker(store, jobs, devices=devices).work():
         yield
+
+
+def require_shared(jobs: Sequence[Job], devices: int) -> None:
+    """Refuses devices that are not there, or that no cell could share.
+
+    Raises:
+        DistailError: says which, and what to do.
+    """
+    recipes = [job.place.cell.recipe for job in jobs if job.set_key]
+    for device in dict.fromkeys(resolved(recipe).device for recipe in recipes):
+        require_devices(devices, device)
+    if not any(can_share(recipe, devices) for recipe in recipes):
+        raise DistailError(
+            f"No set of these cells can be made on {devices} devices at once: only methods that imitate experts can, "
+            f"with `experts_per_iteration` of at least {devices} among their settings. Leave --devices out; --workers "
+            f"{devices} does so many cells at once."
+        )
 
 
 def work_in_processes(store: Store, jobs: Sequence[Job], workers: int) -> Iterator[None]:

@@ -11,7 +11,7 @@ from distail.bench.cell import belongs, expand, require_where
 from distail.bench.grid import Grid, grid_text, load_grid, parse_grid
 from distail.bench.jobs import Plan, part_of, plan
 from distail.bench.keys import Keys
-from distail.bench.pool import default_workers, work_here, work_in_processes
+from distail.bench.pool import default_workers, require_shared, work_here, work_in_processes
 from distail.bench.result import CellResult
 from distail.bench.sources import SourceHashes
 from distail.bench.store import Store
@@ -69,6 +69,7 @@ class OpenGrid:
         *,
         workers: int | None = None,
         cluster: str | None = None,
+        devices: int = 1,
         retry: bool = False,
         watch: Watch | None = None,
     ) -> dict[str, CellResult]:
@@ -77,6 +78,7 @@ class OpenGrid:
         Args:
             workers: processes; 1 works in this one. One for each GPU, or 1, when omitted.
             cluster: 'ray', or the address of a cluster of Ray's such as 'ray://head:10001'; here when omitted.
+            devices: of this machine that share the making of each set whose method can; for one worker.
             retry: run failed cells again.
             watch: called now and then.
 
@@ -84,23 +86,32 @@ class OpenGrid:
             DistailError: a folder that cannot be written to, or Ray is not there. Cells that fail do not raise; their
                 results say why.
         """
+        work = self._work(workers, cluster, devices)
         self.store.begin(self.text)
         if retry:
             for result in self.results().values():
                 if result.status == "failed":
                     self.store.forget(result)
         watch = watch or _nothing
-        work = self._work(workers, cluster)
         watch()
         for _ in work:
             watch()
         Claims(self.store.claims).clear()
         return self.results()
 
-    def _work(self, workers: int | None, cluster: str | None) -> Iterator[None]:
+    def _work(self, workers: int | None, cluster: str | None, devices: int) -> Iterator[None]:
         jobs = self.plan.jobs
         if workers is not None and workers < 1:
             raise DistailError(f"--workers {workers} does no work. Give at least 1.")
+        if devices != 1:
+            if cluster is not None or (workers or 1) > 1:
+                raise DistailError(
+                    f"--devices {devices} lets so many devices of this machine share one cell, so it does not go with "
+                    f"{'--cluster' if cluster else '--workers'}, by which each cell has one device. Leave one of them "
+                    "out."
+                )
+            require_shared(jobs, devices)
+            return work_here(self.store, jobs, devices)
         if cluster is not None:
             from distail.bench.cluster import work_on_cluster
 

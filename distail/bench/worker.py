@@ -29,12 +29,19 @@ class Worker:
         store: the folder of the grid.
         jobs: all cells, the most important first.
         begun: called with each job that this worker begins.
+        devices: that share the making of a set, where its method can.
     """
 
-    def __init__(self, store: Store, jobs: Sequence[Job], begun: Callable[[Job], None] = lambda job: None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        jobs: Sequence[Job],
+        begun: Callable[[Job], None] = lambda job: None,
+        devices: int = 1,
+    ) -> None:
         self._store, self._jobs, self._begun = store, jobs, begun
         self._claims = Claims(store.claims, wait=False)
-        self._workshop = Workshop(store, self._claims)
+        self._workshop = Workshop(store, self._claims, devices)
         self._blocked: dict[str, Claimed] = {}
 
     def work(self) -> Iterator[Job]:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from distail import devices as several
 from distail import pipeline, scoring
 from distail.artifact import read_json, write_json, write_text
 from distail.bench.jobs import Job
@@ -52,10 +53,11 @@ class Workshop:
     Args:
         store: where sets, experts and networks go.
         claims: on work that cells share; where others hold it, `Claimed` is raised and nothing is lost.
+        devices: that share the making of a set, where its method can.
     """
 
-    def __init__(self, store: Store, claims: Claims) -> None:
-        self._store, self._claims = store, claims
+    def __init__(self, store: Store, claims: Claims, devices: int = 1) -> None:
+        self._store, self._claims, self._devices = store, claims, devices
         self._splits: OrderedDict[Hashable, Any] = OrderedDict()
 
     def run(self, job: Job, progress: Progress) -> CellRun:
@@ -113,24 +115,23 @@ class Workshop:
             return load_distilled(folder)
         if failure.exists():
             raise DistailError(str(read_json(failure)["error"]))
-        recipe = job.place.cell.recipe
         with self._claims.hold(f"set-{key}"):
-            _take_up(RunFolder(folder), recipe)
+            _take_up(RunFolder(folder), job.place.cell.recipe)
             try:
-                return pipeline.distill(
-                    recipe,
-                    out=folder,
-                    resume=True,
-                    training=self._training(job, progress),
-                    experts=ExpertBank(self._store.experts, wait=False),
-                    progress=progress,
-                )
+                return self._make(job, folder, progress)
             except Claimed:
                 raise
             except (Exception, SystemExit) as error:
                 if not self._is_about_the_folder(error):
                     write_json(failure, {"error": failure_of(error)[0]})
                 raise
+
+    def _make(self, job: Job, folder: Path, progress: Progress) -> DistilledSet:
+        recipe, training = job.place.cell.recipe, self._training(job, progress)
+        shared: dict[str, Any] = {"out": folder, "resume": True, "training": training, "progress": progress}
+        if self._devices > 1 and several.can_share(recipe, self._devices):
+            return several.distill(recipe, devices=self._devices, experts=self._store.experts, **shared)
+        return pipeline.distill(recipe, experts=ExpertBank(self._store.experts, wait=False), **shared)
 
     def _score(self, job: Job, key: str, distilled: DistilledSet, progress: Progress) -> Evaluation:
         recipe = job.place.cell.recipe

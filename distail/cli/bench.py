@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from distail.cli.options import Output, Repeatable, Whole, parse_assignment, standard_output
+from distail.cli.options import Devices, Output, Repeatable, Whole, parse_assignment, standard_output
 
 if TYPE_CHECKING:
     from distail.bench.running import OpenGrid
@@ -57,6 +57,7 @@ def run(
     *,
     workers: Annotated[int | None, Whole] = None,
     cluster: str | None = None,
+    devices: Devices = 1,
     retry: Annotated[bool, Parameter(negative=())] = False,
     part: GridPart = GridPart(),
     place: GridPlace = GridPlace(),
@@ -73,6 +74,8 @@ def run(
         omitted.
     cluster
         ray, for a Ray cluster that is started here, or the address of one that runs.
+    devices
+        Devices of this machine that share the making of each set whose method imitates experts; for one worker.
     retry
         Run failed cells again.
     """
@@ -82,7 +85,7 @@ def run(
     say = output.progress().say
     quiet = output.quiet or output.json
     with watching(opened, quiet=quiet, terminal=sys.stderr.isatty(), say=say) as watch:
-        opened.run(workers=workers, cluster=cluster, retry=retry, watch=watch)
+        opened.run(workers=workers, cluster=cluster, devices=devices, retry=retry, watch=watch)
     if not _report(opened, output).failed:
         return
     output.tell("Correct what failed, and start the same command again with --retry.")

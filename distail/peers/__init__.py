@@ -5,5 +5,6 @@ Nothing is wrapped: whoever shares work sums the few tensors that all need, so g
 
 from distail.peers.group import ALONE, Peers
 from distail.peers.launching import launch
+from distail.peers.relay import relayed
 
-__all__ = ["ALONE", "Peers", "launch"]
+__all__ = ["ALONE", "Peers", "launch", "relayed"]
