@@ -54,12 +54,9 @@ def distill(
     progress = progress or SilentProgress()
     if devices == 1 or _is_finished(out, resume=resume, training=training):
         return pipeline.distill(recipe, out=out, resume=resume, training=training, experts=experts, progress=progress)
+    require_ready(recipe, devices=devices, out=out, resume=resume)
+    _tell_of_idle(recipe, devices, progress)
     recipe = pipeline.resolved(recipe)
-    require_devices(devices, recipe.device)
-    method = build_method(recipe.method, recipe.settings)
-    _require_work_for(devices, method, recipe.method, progress)
-    if out is not None:
-        RunFolder(out).require_usable(recipe, resume=resume, more_iterations=method.iterations_stand_alone)
     with tempfile.TemporaryDirectory(prefix="distail-run-") as scratch:
         folder = Path(scratch) / "run" if out is None else Path(out)
         if experts is None and out is None:
@@ -70,6 +67,24 @@ def distill(
             )
             launch(work, devices, recipe.device)
         return load_distilled(folder)
+
+
+def require_ready(recipe: Recipe, *, devices: int, out: str | Path | None, resume: bool) -> None:
+    """Refuses, before any image is read, what `distill` would refuse whatever the images are.
+
+    Args:
+        recipe, devices, out, resume: as of `distill`.
+
+    Raises:
+        DistailError: as of `distill`.
+    """
+    method = pipeline.require_sound(recipe)
+    recipe = pipeline.resolved(recipe)
+    if devices != 1:
+        require_devices(devices, recipe.device)
+        _require_work_for(devices, method, recipe.method)
+    if out is not None:
+        RunFolder(out).require_usable(recipe, resume=resume, more_iterations=method.iterations_stand_alone)
 
 
 def train_experts(
@@ -138,8 +153,7 @@ def can_share(recipe: Recipe, devices: int) -> bool:
         DistailError: the method or a setting of it is not known.
     """
     method = build_method(recipe.method, recipe.settings)
-    turns = method.experts_per_iteration if isinstance(method, MatchingSettings) else devices
-    return method.shares_devices and turns >= devices
+    return method.shares_devices and _turns(method, devices) >= devices
 
 
 def _is_finished(out: str | Path | None, *, resume: bool, training: TrainingImages | None) -> bool:
@@ -147,16 +161,19 @@ def _is_finished(out: str | Path | None, *, resume: bool, training: TrainingImag
     return out is not None and resume and training is None and RunFolder(out).is_complete
 
 
-def _require_work_for(devices: int, method: Method, name: str, progress: Progress) -> None:
-    """Refuses devices that would be idle for most of the time, and names those that are for some."""
+def _turns(method: Method, devices: int) -> int:
+    """What devices share in an iteration; as many as there are where a method of somebody's own knows what it does."""
+    return method.experts_per_iteration if isinstance(method, MatchingSettings) else devices
+
+
+def _require_work_for(devices: int, method: Method, name: str) -> None:
+    """Refuses devices that would be idle for most of the time."""
     if not method.shares_devices:
         raise DistailError(
             f"Method '{name}' runs on one device, so --devices {devices} would leave others idle. Leave --devices out; "
             "to use them all, give each a run of its own, such as another --seed."
         )
-    if not isinstance(method, MatchingSettings):
-        return  # one of somebody's own knows what it does
-    turns = method.experts_per_iteration
+    turns = _turns(method, devices)
     if turns < devices:
         raise DistailError(
             f"{name} matches {turns} expert{'s' if turns > 1 else ''} in an iteration, so of --devices {devices} some "
@@ -164,6 +181,11 @@ def _require_work_for(devices: int, method: Method, name: str, progress: Progres
             "makes another set than the published one; or train experts with `distail experts train --devices "
             f"{devices}`, and leave --devices out here."
         )
+
+
+def _tell_of_idle(recipe: Recipe, devices: int, progress: Progress) -> None:
+    """Names devices that would be idle for some of the time."""
+    turns = _turns(build_method(recipe.method, recipe.settings), devices)
     if turns % devices:
         progress.say(
             f"{turns} experts an iteration on {devices} devices: some are idle while others match their last one. "

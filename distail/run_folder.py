@@ -49,7 +49,7 @@ class RunFolder:
         if not (self.manifest.exists() and self.distilled.exists()):
             return False
         manifest = read_json(self.manifest)
-        return manifest["status"] == "complete" and (manifest.get("teacher") is None or self.teacher.exists())
+        return manifest.get("status") == "complete" and (manifest.get("teacher") is None or self.teacher.exists())
 
     def require_usable(self, recipe: Recipe, *, resume: bool, more_iterations: bool = False) -> None:
         """Refuses a folder that this recipe must not write to; touches nothing.

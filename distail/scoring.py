@@ -294,5 +294,6 @@ def require_size(contents: SourceContents, size: tuple[int, int]) -> None:
         raise DistailError(
             f"{contents.images.origin}: there are test images of {others[0][0]}x{others[0][1]} pixels, but training "
             f"images of {size[0]}x{size[1]}, without resizing. Use test images of that size, or begin again with "
-            f"--image-size {size[0]}, so that all are resized alike. For an export of such a run, pass --like RUN."
+            f"--image-size {size[0]} (`image_size` in a recipe's `data`), so that all are resized alike. For an "
+            "export of such a run, pass --like RUN."
         )

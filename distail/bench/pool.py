@@ -27,7 +27,7 @@ from distail.bench.store import Store
 from distail.bench.worker import Worker
 from distail.devices import can_share
 from distail.errors import DistailError
-from distail.peers.launching import require_devices
+from distail.peers.launching import require_devices, require_number
 from distail.pipeline import resolved
 
 _LOOK_S = 1.0
@@ -74,10 +74,12 @@ def require_shared(jobs: Sequence[Job], devices: int) -> None:
     Raises:
         DistailError: says which, and what to do.
     """
+    require_number(devices)
     recipes = [job.place.cell.recipe for job in jobs if job.set_key]
-    for device in dict.fromkeys(resolved(recipe).device for recipe in recipes):
+    sharing = [recipe for recipe in recipes if can_share(recipe, devices)]
+    for device in dict.fromkeys(resolved(recipe).device for recipe in sharing):
         require_devices(devices, device)
-    if not any(can_share(recipe, devices) for recipe in recipes):
+    if not sharing:
         raise DistailError(
             f"No set of these cells can be made on {devices} devices at once: only methods that imitate experts can, "
             f"with `experts_per_iteration` of at least {devices} among their settings. Leave --devices out; --workers "

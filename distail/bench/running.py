@@ -18,6 +18,7 @@ from distail.bench.store import Store
 from distail.claims import Claims
 from distail.config import merged
 from distail.errors import DistailError
+from distail.peers.launching import require_guard
 from distail.progress import Progress, SilentProgress
 
 Watch = Callable[[], None]
@@ -103,6 +104,7 @@ class OpenGrid:
         jobs = self.plan.jobs
         if workers is not None and workers < 1:
             raise DistailError(f"--workers {workers} does no work. Give at least 1.")
+        require_guard()
         if devices != 1:
             if cluster is not None or (workers or 1) > 1:
                 raise DistailError(

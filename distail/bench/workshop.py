@@ -26,6 +26,7 @@ from distail.evaluation.apart import require_held_out
 from distail.evaluation.result import Evaluation
 from distail.experts.bank import ExpertBank
 from distail.full_data import run_baseline
+from distail.peers import PeerKilledError
 from distail.progress import KeptWarnings, Progress
 from distail.provenance import environment, making_seconds
 from distail.recipe import DataRecipe, Recipe, load_recipe
@@ -116,22 +117,33 @@ class Workshop:
         if failure.exists():
             raise DistailError(str(read_json(failure)["error"]))
         with self._claims.hold(f"set-{key}"):
+            if RunFolder(folder).is_complete:
+                return load_distilled(folder)  # by another worker, between the look above and the claim
             _take_up(RunFolder(folder), job.place.cell.recipe)
             try:
                 return self._make(job, folder, progress)
             except Claimed:
                 raise
             except (Exception, SystemExit) as error:
-                if not self._is_about_the_folder(error):
+                if not (isinstance(error, PeerKilledError) or self._is_about_the_folder(error)):
                     write_json(failure, {"error": failure_of(error)[0]})
                 raise
 
     def _make(self, job: Job, folder: Path, progress: Progress) -> DistilledSet:
         recipe, training = job.place.cell.recipe, self._training(job, progress)
-        shared: dict[str, Any] = {"out": folder, "resume": True, "training": training, "progress": progress}
         if self._devices > 1 and several.can_share(recipe, self._devices):
-            return several.distill(recipe, devices=self._devices, experts=self._store.experts, **shared)
-        return pipeline.distill(recipe, experts=ExpertBank(self._store.experts, wait=False), **shared)
+            # Each process reads the images: handing them over takes memory that processes share, often little.
+            return several.distill(
+                recipe, devices=self._devices, out=folder, resume=True, experts=self._store.experts, progress=progress
+            )
+        return pipeline.distill(
+            recipe,
+            out=folder,
+            resume=True,
+            training=training,
+            experts=ExpertBank(self._store.experts, wait=False),
+            progress=progress,
+        )
 
     def _score(self, job: Job, key: str, distilled: DistilledSet, progress: Progress) -> Evaluation:
         recipe = job.place.cell.recipe

@@ -117,7 +117,7 @@ def make(
 
     progress = output.progress()
     there = RunFolder(out)
-    finished = resume and there.recipe.exists() and there.is_complete
+    finished = resume and there.is_complete
     distilled = several.distill(
         recipe, devices=devices, out=out, resume=resume, training=training, experts=experts, progress=progress
     )

@@ -12,7 +12,6 @@ from distail.cli.options import Devices, Output, Repeatable, asked_recipe
 
 if TYPE_CHECKING:
     from distail.catalog import BuiltIn
-    from distail.data.image_set import ImageSet
     from distail.recipe import Recipe
     from distail.training_images import TrainingImages
 
@@ -60,21 +59,23 @@ def run(
     if loaded.evaluation is None:
         output.show(make(loaded, folder, resume, output, experts, devices))
         return
+    from distail import devices as several
     from distail import scoring
     from distail.cli.evaluate import evaluation_file, report
     from distail.distilled import load_distilled
     from distail.run_folder import RunFolder
 
-    finished = resume and RunFolder(folder).is_complete
-    training, held_out = (None, None) if finished else _read(loaded, output)
-    made = make(loaded, folder, resume, output, experts, devices, training)
+    training = None
+    if not (resume and RunFolder(folder).is_complete):
+        several.require_ready(loaded, devices=devices, out=folder, resume=resume)
+        training = _scorable_images(loaded, output)
+    made = make(loaded, folder, resume, output, experts, devices, training if devices == 1 else None)
     distilled = load_distilled(folder)
     evaluation = scoring.with_teacher(loaded.evaluation, folder)
     result = scoring.score(
         distilled,
         evaluation,
-        test=held_out or loaded.test,
-        training=training.images if training else None,
+        test=loaded.test,
         device=loaded.device,
         precision=loaded.precision,
         progress=output.progress(),
@@ -86,18 +87,17 @@ def run(
     report(result, distilled, evaluation, evaluation_file(folder), output, facts, *remarks)
 
 
-def _read(recipe: Recipe, output: Output) -> tuple[TrainingImages, ImageSet]:
-    """The images to learn from and to be scored on, so that nobody waits for a set that these cannot score."""
-    from distail import pipeline, scoring
+def _scorable_images(recipe: Recipe, output: Output) -> TrainingImages:
+    """The images to learn from, if the test images can score what comes of them: nobody should wait for what cannot."""
+    from distail import scoring
     from distail.evaluation.apart import require_held_out
     from distail.training_images import load_training_images
 
-    pipeline.require_sound(recipe)
     progress = output.progress()
     training = load_training_images(recipe.data, progress)
     test = scoring.open_test_images(recipe.data, recipe.test, training.images, training.source_hash, progress)
     require_held_out(test, training.images, training.source_hash, "the set is made from")
-    return training, test
+    return training
 
 
 def _published_line(named: BuiltIn) -> str:

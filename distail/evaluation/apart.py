@@ -41,12 +41,12 @@ def require_apart(test: ImageSet, hashes: Collection[str | None], num_leaked: in
     if test.content_hash in hashes:
         raise DistailError(
             f"{test.origin} is the very data {used}, so scoring on it would prove nothing. "
-            "Name held-out images with --test."
+            "Name held-out images with --test, or as `test` in a recipe."
         )
     if num_leaked > MAX_LEAKED * len(test):
         raise DistailError(
             f"{num_leaked} of the {len(test)} images of {test.origin} are among the images {used}, so scoring on them "
-            "would prove little. Name held-out images with --test."
+            "would prove little. Name held-out images with --test, or as `test` in a recipe."
         )
 
 
@@ -67,6 +67,7 @@ def require_held_out(test: ImageSet, train: ImageSet, source_hash: str | None, u
     if test.image_shape != train.image_shape:
         raise DistailError(
             f"Test images are {test.image_shape} (channels, height, width), training images {train.image_shape}. Use "
-            "test data of the same kind, or pass --image-size, so that both are resized alike."
+            "test images of the same channels; for another size, --image-size or `image_size` in a recipe's `data` "
+            "resizes both alike."
         )
     require_apart(test, (train.content_hash, source_hash), count_leaked(test, [train.fingerprints]), used)

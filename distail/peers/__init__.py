@@ -4,7 +4,7 @@ Nothing is wrapped: whoever shares work sums the few tensors that all need, so g
 """
 
 from distail.peers.group import ALONE, Peers
-from distail.peers.launching import launch
+from distail.peers.launching import PeerKilledError, launch
 from distail.peers.relay import relayed
 
-__all__ = ["ALONE", "Peers", "launch", "relayed"]
+__all__ = ["ALONE", "PeerKilledError", "Peers", "launch", "relayed"]

@@ -21,8 +21,13 @@ from distail.errors import DistailError, is_out_of_memory
 from distail.peers.group import Peers
 
 _PARENT_LOOK_S = 1.0
+_GUARD = "A script that calls this must do so below `if __name__ == '__main__':`, since new processes import it."
 _FAILED = 1
 _INTERRUPTED = 130
+
+
+class PeerKilledError(DistailError):
+    """The system ended one of several processes, so all were ended. Nothing is wrong with what they did."""
 
 
 def launch(work: Callable[[Peers], None], devices: int, device: str) -> None:
@@ -37,27 +42,56 @@ def launch(work: Callable[[Peers], None], devices: int, device: str) -> None:
         device: 'cpu' or 'cuda'.
 
     Raises:
-        DistailError: lightning-fabric is not installed; there are not so many devices; or a process raised one, or was
-            killed.
+        DistailError: lightning-fabric is not installed; there are not so many devices; or a process raised one.
+        PeerKilledError: a process was killed.
         MemoryError, OSError: a process ran into it.
-        RuntimeError: a process failed otherwise; with its traceback.
+        RuntimeError: a process failed otherwise; its traceback is in a note.
     """
+    require_guard()
     require_devices(devices, device)
     from torch.multiprocessing.spawn import ProcessException
 
     from distail.peers.fabric import start
 
+    torch.cuda.empty_cache()  # what this process no longer uses, the others may need
     others = set(multiprocessing.active_children())
     with tempfile.TemporaryDirectory(prefix="distail-devices-") as folder:
         try:
             start(partial(_one_of_several, work=work, parent=os.getpid(), folder=Path(folder)), devices, device)
         except ProcessException as error:
             raise _reason(Path(folder), error, devices) from None
+        except RuntimeError as error:
+            if "shared memory" not in str(error):
+                raise
+            raise DistailError(
+                f"The images do not fit into the memory that processes share ({error}). Make it larger, in a container "
+                "by --shm-size; or name the images by their source instead of handing them over."
+            ) from None
         finally:
             # Where this process was interrupted, those that it started have to be told: it would wait for them to end.
             for left in set(multiprocessing.active_children()) - others:
                 left.kill()
                 left.join()
+
+
+def require_guard() -> None:
+    """Refuses to start processes in a process that is only just importing the script which started it.
+
+    Raises:
+        DistailError: it is.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise DistailError(f"Processes cannot be started while a new one is beginning. {_GUARD}")
+
+
+def require_number(devices: int) -> None:
+    """Refuses less than one device.
+
+    Raises:
+        DistailError: it is.
+    """
+    if devices < 1:
+        raise DistailError(f"--devices {devices} is no number of devices. Give at least 1.")
 
 
 def require_devices(devices: int, device: str) -> None:
@@ -66,8 +100,7 @@ def require_devices(devices: int, device: str) -> None:
     Raises:
         DistailError: the package for it is not installed, or there are not so many devices.
     """
-    if devices < 1:
-        raise DistailError(f"--devices {devices} is no number of devices. Give at least 1.")
+    require_number(devices)
     if device == "mps":
         raise DistailError(f"--devices {devices}: this machine has one GPU. Leave --devices out.")
     if device == "cuda" and devices > torch.cuda.device_count():
@@ -124,6 +157,7 @@ def _told(error: BaseException) -> dict[str, Any]:
         kind = "memory"
     return {
         "kind": kind,
+        "name": type(error).__name__,
         "message": str(error),
         "errno": getattr(error, "errno", None),
         "strerror": getattr(error, "strerror", None),
@@ -141,10 +175,13 @@ def _reason(folder: Path, error: Exception, devices: int) -> BaseException:
         return KeyboardInterrupt()
     if code is not None and code < 0:
         signal = getattr(error, "signal_name", None) or f"signal {-code}"
-        return DistailError(
+        return PeerKilledError(
             f"Process {rank + 1} of {devices} was killed ({signal}), so all were ended. Use fewer --devices if memory "
-            "ran out. What was kept on the way is still there: the same command goes on, with --resume for a run."
+            "ran out. What was kept on the way is still there: the same command goes on, with --resume for a run and "
+            "--retry for a cell of a grid."
         )
+    if not told and code == _FAILED:
+        return DistailError(f"Process {rank + 1} of {devices} ended before it began; it said why above. {_GUARD}")
     if not told:
         return RuntimeError(f"Process {rank + 1} of {devices} failed: {error}")
     first = next((one for one in told if one["kind"] != "other"), told[0])
@@ -156,4 +193,6 @@ def _reason(folder: Path, error: Exception, devices: int) -> BaseException:
         case "memory":
             return MemoryError(first["message"])
         case _:
-            return RuntimeError(f"A process of {devices} failed:\n{first['traceback']}")
+            failed = RuntimeError(f"A process of {devices} failed with {first['name']}: {first['message']}")
+            failed.add_note(first["traceback"])
+            return failed

@@ -22,10 +22,10 @@ _LAST_WORDS_S = 5.0
 
 @contextmanager
 def relayed(progress: Progress) -> Iterator[Progress]:
-    """A reporter for processes that are started inside the block, with which they may be started; shown here.
+    """A reporter for processes that are started inside the block, to be handed to them; shown here, from a thread.
 
     Raises:
-        Exception: what `progress` raised, at the end of the block.
+        BaseException: what `progress` raised, only at the end of the block: the processes know nothing of it.
     """
     ear, mouth = multiprocessing.Pipe(duplex=False)
     listener = _Listener(ear, progress)
@@ -33,7 +33,8 @@ def relayed(progress: Progress) -> Iterator[Progress]:
     try:
         yield _Relayed(mouth)
     finally:
-        mouth.send_bytes(_END)
+        with suppress(OSError):
+            mouth.send_bytes(_END)
         listener.join(_LAST_WORDS_S)
         mouth.close()
     if listener.error:
@@ -87,7 +88,7 @@ class _Listener(threading.Thread):
         super().__init__(daemon=True)
         self._ear, self._progress = ear, progress
         self._tasks: dict[int, tuple[ExitStack, Advance]] = {}
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
 
     def run(self) -> None:
         """The thread's life."""
@@ -95,7 +96,7 @@ class _Listener(threading.Thread):
             while (message := self._ear.recv_bytes()) != _END:
                 try:
                     self._show(*json.loads(message))
-                except Exception as error:
+                except BaseException as error:
                     self.error = self.error or error
 
     def _show(self, kind: str, *facts: Any) -> None:

@@ -27,8 +27,8 @@ def labels_report(
     if tau is not None:
         bound = ", the largest that is tried: look whether the labels are of this set" if tau == TAUS[-1] else ""
         parts.append(
-            f"ADSA took τ* = {tau:.2f} times the logarithm of class shares off the logits{bound}. No other "
-            "number makes them more equally certain of all classes."
+            f"ADSA took τ* = {tau:.2f} times the logarithm of class shares off the logits{bound}. Of those "
+            "tried that leave labels certain enough, this number makes them most equally certain of all classes."
         )
     for by, found in steps:
         parts.append(

@@ -1,5 +1,6 @@
 """Cells whose sets several devices make together."""
 
+import subprocess
 import sys
 
 import pytest
@@ -8,11 +9,13 @@ import torch
 from distail import devices, pipeline
 from distail.distilled import load_distilled
 from distail.errors import DistailError
-from tests.bench.grids import opened
+from distail.peers import PeerKilledError
+from tests.bench.grids import BASE, TRAIN, opened
 from tests.cli.calling import assert_clear_refusal, call, pets, write_npz
 from tests.peers.jobs import SHORT
 
 MTT = {"method": "mtt", "settings": {**SHORT, "batch_size": 8, "image_lr": 10.0, "experts": {"batch_size": 12}}}
+LONGER = {"train": {**TRAIN, "epochs": 3}}
 ALONE = {**MTT, "settings": {**MTT["settings"], "experts_per_iteration": 1}}
 
 
@@ -34,6 +37,36 @@ def test_a_cell_on_two_devices_is_that_of_one(tmp_path, monkeypatch):
     assert shared == [2], "only one of the sets can be shared"
     torch.testing.assert_close(found[1].images, found[2].images, rtol=1e-3, atol=1e-4)
     assert found[2].provenance["devices"] == 2
+
+
+def test_a_set_whose_process_was_killed_is_made_when_the_cell_is_tried_again(source, tmp_path, monkeypatch):
+    grid = opened(source, tmp_path / "grid", {"mtt": MTT, "longer": {**MTT, "evaluation": LONGER}})
+    with monkeypatch.context() as patch:
+        patch.setattr(devices, "distill", killed)
+        failed = grid.run(devices=2).values()
+    assert [result.status for result in failed] == ["failed", "failed"]
+    assert all("--retry" in (result.error or "") for result in failed)
+    again = grid.run(retry=True).values()
+    assert [result.error for result in again] == [None, None]
+
+
+def killed(*_: object, **__: object) -> None:
+    raise PeerKilledError("Process 1 of 2 was killed. Start again with --retry.")
+
+
+def test_a_script_without_a_guard_is_told_so(tmp_path):
+    """New processes import the script that started them; one that starts a grid in turn must not run it."""
+    source = write_npz(tmp_path / "pets.npz", train=pets((12, 12, 12), 1), test=pets((6, 6, 6), 2))
+    grid = {"base": {**BASE, "data": {"source": str(source)}}, "rows": {"mtt": MTT, "random": {}}}
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import distail\nfound = distail.run_grid({grid!r}, out='grid', devices=2)\nprint(found.cells)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True
+    )
+    assert "below `if __name__ == '__main__':`" in done.stdout
+    assert done.stdout.count("status='done'") == 1, "the cell that needs one process is done, by the script alone"
 
 
 # Refusals

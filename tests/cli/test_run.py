@@ -78,6 +78,14 @@ def test_no_set_is_made_for_test_images_that_cannot_score_it(scored_recipe, tmp_
     assert not Path("again").exists()
 
 
+def test_a_folder_that_is_taken_is_refused_before_images_are_read(scored_recipe, tmp_path):
+    succeed("run", scored_recipe, "--out", "again")
+    gone = tmp_path / "gone.npz"
+    assert_clear_refusal(call("run", scored_recipe, "--out", "again"), "--resume")
+    assert "gone.npz" not in assert_clear_refusal(call("run", scored_recipe, "--out", "again", "--source", gone))
+    assert_clear_refusal(call("run", scored_recipe, "--out", "new", "--source", gone, "--devices", 2), "one device")
+
+
 def test_without_a_folder_it_takes_the_usual_one(run):
     succeed("run", run / "recipe.yaml")
     assert load_distilled("runs/pets-random-ipc2-if4").class_counts == (2, 2, 2)
