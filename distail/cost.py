@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from functools import cache
 
 import torch
+from jaxtyping import Int64
+from torch import Tensor
 
 from distail.catalog import About, BuiltIn
 from distail.data.image_set import ImageSet
@@ -99,8 +102,8 @@ def cost_on_cpu(entry: BuiltIn) -> Cost:
 
 def _imagined_problem(entry: BuiltIn) -> Problem:
     """The problem with as many images as the recipe will see, all of them the same one, which takes no memory."""
-    counts = torch.tensor(class_counts(entry))
-    labels = torch.arange(len(counts)).repeat_interleave(counts)
+    counts = class_counts(entry)
+    labels = _labels(counts)
     images = torch.zeros(1, *entry.about.image_shape, dtype=torch.uint8).expand(len(labels), -1, -1, -1)
     train = ImageSet(images, labels, tuple(map(str, range(len(counts)))), entry.about.data)
     return Problem(
@@ -110,6 +113,12 @@ def _imagined_problem(entry: BuiltIn) -> Problem:
         architecture=entry.recipe.architecture,
         runtime=Runtime("cpu", "bf16"),
     )
+
+
+@cache
+def _labels(counts: tuple[int, ...]) -> Int64[Tensor, " n"]:
+    """Many recipes have the same data, ImageNet's among them."""
+    return torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
 
 
 def _imagined_preprocessing(entry: BuiltIn) -> Preprocessing:

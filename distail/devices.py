@@ -45,7 +45,7 @@ def distill(
     Args:
         recipe, out, resume, training, experts: see there.
         devices: how many, each with a process of its own.
-        progress: shows what one of them reports.
+        progress: shows what one of them reports, from a thread of this process.
 
     Raises:
         DistailError: bad input of any kind; the method cannot share its work out, or matches fewer experts in an
@@ -104,7 +104,7 @@ def train_experts(
         devices: how many, each with a process of its own.
         experts: folder of the bank; `experts` here when omitted.
         only: numbers of the experts to train; all when omitted.
-        progress: shows what one of them reports.
+        progress: shows what one of them reports, from a thread of this process.
 
     Raises:
         DistailError: training diverges, or as `distill`.

@@ -1,6 +1,6 @@
 """Cells whose sets several devices make together."""
 
-import subprocess
+import multiprocessing
 import sys
 
 import pytest
@@ -9,8 +9,8 @@ import torch
 from distail import devices, pipeline
 from distail.distilled import load_distilled
 from distail.errors import DistailError
-from distail.peers import PeerKilledError
-from tests.bench.grids import BASE, TRAIN, opened
+from distail.peers import PeerKilledError, launch
+from tests.bench.grids import TRAIN, opened
 from tests.cli.calling import assert_clear_refusal, call, pets, write_npz
 from tests.peers.jobs import SHORT
 
@@ -54,19 +54,15 @@ def killed(*_: object, **__: object) -> None:
     raise PeerKilledError("Process 1 of 2 was killed. Start again with --retry.")
 
 
-def test_a_script_without_a_guard_is_told_so(tmp_path):
-    """New processes import the script that started them; one that starts a grid in turn must not run it."""
-    source = write_npz(tmp_path / "pets.npz", train=pets((12, 12, 12), 1), test=pets((6, 6, 6), 2))
-    grid = {"base": {**BASE, "data": {"source": str(source)}}, "rows": {"mtt": MTT, "random": {}}}
-    script = tmp_path / "script.py"
-    script.write_text(
-        f"import distail\nfound = distail.run_grid({grid!r}, out='grid', devices=2)\nprint(found.cells)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True
-    )
-    assert "below `if __name__ == '__main__':`" in done.stdout
-    assert done.stdout.count("status='done'") == 1, "the cell that needs one process is done, by the script alone"
+def test_a_process_that_is_beginning_starts_no_others(source, tmp_path, monkeypatch):
+    """New processes import the script that started them, which runs the grid again where it has no guard."""
+    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
+    grid = opened(source, tmp_path / "grid", {"mtt": MTT, "random": {}})
+    with pytest.raises(DistailError, match="below `if __name__ == '__main__':`"):
+        grid.run(devices=2)
+    assert grid.results() == {}
+    with pytest.raises(DistailError, match="below `if __name__ == '__main__':`"):
+        launch(killed, 2, "cpu")
 
 
 # Refusals
