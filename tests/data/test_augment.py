@@ -121,7 +121,7 @@ def test_images_get_parameters_of_their_own(operation):
 
 def test_every_operation_is_drawn_equally_often():
     g = generator(1)
-    draws = 1800
+    draws = 900
     counts = Counter(DSA().sample(1, SHAPE, g).operation for _ in range(draws))
     assert set(counts) == set(DSA_OPERATIONS) - {"resized"}  # which is newer than the paper
     expected, deviation = draws / 6, math.sqrt(draws * (1 / 6) * (5 / 6))
