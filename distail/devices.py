@@ -54,8 +54,8 @@ def distill(
     progress = progress or SilentProgress()
     if devices == 1 or _is_finished(out, resume=resume, training=training):
         return pipeline.distill(recipe, out=out, resume=resume, training=training, experts=experts, progress=progress)
-    require_ready(recipe, devices=devices, out=out, resume=resume)
-    _tell_of_idle(recipe, devices, progress)
+    method = require_ready(recipe, devices=devices, out=out, resume=resume)
+    _tell_of_idle(method, devices, progress)
     recipe = pipeline.resolved(recipe)
     with tempfile.TemporaryDirectory(prefix="distail-run-") as scratch:
         folder = Path(scratch) / "run" if out is None else Path(out)
@@ -69,8 +69,8 @@ def distill(
         return load_distilled(folder)
 
 
-def require_ready(recipe: Recipe, *, devices: int, out: str | Path | None, resume: bool) -> None:
-    """Refuses, before any image is read, what `distill` would refuse whatever the images are.
+def require_ready(recipe: Recipe, *, devices: int, out: str | Path | None, resume: bool) -> Method:
+    """The recipe's method; refuses, before any image is read, what `distill` would refuse whatever the images are.
 
     Args:
         recipe, devices, out, resume: as of `distill`.
@@ -85,6 +85,7 @@ def require_ready(recipe: Recipe, *, devices: int, out: str | Path | None, resum
         _require_work_for(devices, method, recipe.method)
     if out is not None:
         RunFolder(out).require_usable(recipe, resume=resume, more_iterations=method.iterations_stand_alone)
+    return method
 
 
 def train_experts(
@@ -183,9 +184,9 @@ def _require_work_for(devices: int, method: Method, name: str) -> None:
         )
 
 
-def _tell_of_idle(recipe: Recipe, devices: int, progress: Progress) -> None:
+def _tell_of_idle(method: Method, devices: int, progress: Progress) -> None:
     """Names devices that would be idle for some of the time."""
-    turns = _turns(build_method(recipe.method, recipe.settings), devices)
+    turns = _turns(method, devices)
     if turns % devices:
         progress.say(
             f"{turns} experts an iteration on {devices} devices: some are idle while others match their last one. "
