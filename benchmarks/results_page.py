@@ -90,7 +90,7 @@ NOTES = """\
   published `k_center` row does not say which features it used; the library it names defaults to an ImageNet ResNet-18.
   Farthest-first picks outliers of whatever space it is given, so rows with other features are no check of each other:
   ours differs from the published one by more than its deviation, and that is the likely cause.
-- `graph_cut` has not been scored yet; making its set took 8 minutes and 0.95 GiB under the same conditions.
+- `graph_cut` was scored later, in the grid of the same setting further down.
 - `dm` ran 1,000 iterations with 32 real images a class and step size 5, not 20,000 with 256 and 1. No long-tailed
   number of it is published.
 - Distilled rows are one set each; ± is over its students. Making another set from another seed was not tried.
