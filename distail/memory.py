@@ -9,18 +9,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
-
-import torch
 
 from distail.experts.ground import FLOAT_IMAGES_SHARE
 from distail.matching.backbone import goes_by_tangents
 from distail.methods._method import Method
 from distail.models import build_network
-from distail.models.flat import FlatLayout
+from distail.models.size import network_size
 from distail.parallel import num_parts
 from distail.problem import Load, Problem
-from distail.runtime import Runtime
 
 PROCESS_BYTES = 500 * 2**20
 """What Python, torch and reading a source leave behind: 220 MiB of torch 2.13 on Linux, for the CPU; 550 MiB in all in
@@ -97,11 +93,11 @@ def _fitting_bytes(problem: Problem) -> int:
 
 
 def _load_bytes(problem: Problem, load: Load, machine: Machine) -> int:
-    architecture = load.architecture or problem.architecture
-    network = _measured(architecture, problem.train.image_shape, problem.num_classes, problem.runtime)
+    named = load.architecture or problem.architecture, problem.train.image_shape, problem.num_classes
+    network = network_size(*named, problem.runtime)
     on_cpu = problem.runtime.device == "cpu"
     passes, splits = load.passes, load.shared and on_cpu and not network.mixes_images
-    if passes == "tangents" and not network.has_tangents:
+    if passes == "tangents" and not _has_tangents(*named):
         passes, splits = "double_backward", False
     parts = num_parts(load.images) if splits else 1
     at_once = min(machine.threads * -(-load.images // parts), load.images)
@@ -125,46 +121,6 @@ def _float_images_bytes(problem: Problem, machine: Machine) -> int:
     return size if size <= machine.available_bytes // FLOAT_IMAGES_SHARE else 0
 
 
-@dataclass(frozen=True)
-class _Measured:
-    """A network in bytes.
-
-    Attributes:
-        output_bytes: all layer outputs of an image.
-        widest_bytes: an image's largest input and output of one layer, which is what a pass without a graph holds.
-        vector_bytes: all parameters.
-        feature_bytes: what the classifier sees of an image.
-        mixes_images: see `Network`.
-        has_tangents: see `Backbone`.
-    """
-
-    output_bytes: int
-    widest_bytes: int
-    vector_bytes: int
-    feature_bytes: int
-    mixes_images: bool
-    has_tangents: bool
-
-
 @cache
-def _measured(architecture: str, image_shape: tuple[int, int, int], num_classes: int, runtime: Runtime) -> _Measured:
-    network = build_network(architecture, image_shape, num_classes, seed=0).to(runtime.device)
-    images = torch.zeros(2, *image_shape, device=runtime.device)  # batch normalisation needs two
-    sizes = [images.nbytes]
-
-    def count(module: torch.nn.Module, inputs: object, output: torch.Tensor) -> None:
-        sizes.append(output.nbytes)
-
-    layers = [module for module in network.modules() if not list(module.children())]
-    for layer in layers:
-        layer.register_forward_hook(count)
-    with torch.no_grad(), runtime.autocast():
-        network(images)
-    return _Measured(
-        output_bytes=sum(sizes[1:]) // len(images),
-        widest_bytes=max(map(sum, pairwise(sizes))) // len(images),
-        vector_bytes=4 * FlatLayout.of(network).size,
-        feature_bytes=4 * network.feature_size,
-        mixes_images=network.mixes_images,
-        has_tangents=goes_by_tangents(network),
-    )
+def _has_tangents(architecture: str, image_shape: tuple[int, int, int], num_classes: int) -> bool:
+    return goes_by_tangents(build_network(architecture, image_shape, num_classes, seed=0))

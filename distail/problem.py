@@ -20,8 +20,8 @@ from distail.errors import DistailError
 from distail.experts.bank import ExpertBank
 from distail.experts.ground import ExpertGround
 from distail.models import Network, build_network
-from distail.models.multiplications import multiplications
 from distail.models.saved import SavedNetwork
+from distail.models.size import network_size
 from distail.progress import Progress, SilentProgress
 from distail.runtime import Runtime
 from distail.seeding import derive_seed, torch_generator
@@ -136,7 +136,8 @@ class Problem:
     def relative_cost(self, architecture: str) -> float:
         """Multiplications that a network needs for an image, over those of the problem's own."""
         shape = self.train.image_shape, self.num_classes
-        return multiplications(architecture, *shape) / multiplications(self.architecture, *shape)
+        asked, own = (network_size(name, *shape, self.runtime) for name in (architecture, self.architecture))
+        return asked.multiplications / own.multiplications
 
     def real(self, indices: Int64[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
         """Preprocessed training images on the device."""

@@ -11,10 +11,11 @@ from distail.cost import cost_on_cpu
 from distail.data.preprocess import fit_preprocessing
 from distail.estimate import estimate
 from distail.experts import ground
-from distail.memory import PROCESS_BYTES, Machine, _Measured, memory_needed
+from distail.memory import PROCESS_BYTES, Machine, memory_needed
 from distail.methods._method import Method
 from distail.methods._registry import build_method
 from distail.models import build_network
+from distail.models.size import NetworkSize
 from distail.problem import Load, Problem, Work
 from distail.runtime import Runtime
 from tests.methods.tiny import tiny_images, tiny_problem
@@ -159,8 +160,8 @@ def test_images_as_floats_count_while_experts_train_and_memory_is_plentiful(monk
 
 
 def test_on_cuda_batches_are_whole_and_the_host_does_not_count(monkeypatch):
-    measured = _Measured(1000, 500, VECTOR, 100, mixes_images=False, has_tangents=True)
-    monkeypatch.setattr("distail.memory._measured", lambda *_: measured)
+    size = NetworkSize(1, output_bytes=1000, widest_bytes=500, vector_bytes=VECTOR, feature_bytes=9, mixes_images=False)
+    monkeypatch.setattr("distail.memory.network_size", lambda *_: size)
     problem = tiny_problem()
     on_cpu = heaviest(problem, Load(6400, "tangents", shared=True))
     cuda = replace(problem, runtime=Runtime("cuda"))

@@ -5,7 +5,6 @@ from distail.errors import DistailError
 from distail.models import build_network
 from distail.models.architecture import check_architecture
 from distail.models.ensemble import Ensemble, mean_of
-from distail.models.multiplications import multiplications
 
 SHAPE = (3, 8, 8)
 NAMES = ("convnet2-w8-batch", "convnet1-w4", "resnet18-batch")
@@ -44,8 +43,3 @@ def test_bad_members_are_refused():
         check_architecture("convnet3-cosine+convnet3")
     with pytest.raises(DistailError, match=r"An ensemble needs .* linear classifier"):
         mean_of([build_network("convnet1-w4-cosine", SHAPE, 5, seed=0)])
-
-
-def test_multiplications_of_a_convnet():
-    first, second = 8 * 3 * 9 * 64, 8 * 8 * 9 * 16
-    assert multiplications("convnet2-w8-batch", SHAPE, 5) == first + second + 8 * 4 * 5
