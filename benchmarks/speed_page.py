@@ -202,7 +202,7 @@ def _grids(row: dict[str, Any], scaling: dict[str, Any]) -> str:
     pieces = table(
         ("piece of work", "seconds", "a cell, ms"),
         [
-            (what, f"{row[key]:.2g}", f"{1000 * row[key] / row['cells']:.2g}")
+            (what, f"{float(f'{row[key]:.2g}'):g}", f"{1000 * row[key] / row['cells']:.2g}")
             for what, key in (
                 ("expanding the grid", "expand_seconds"),
                 ("naming all cells", "keys_seconds"),

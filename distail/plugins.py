@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
@@ -17,6 +18,7 @@ from distail.errors import DistailError, did_you_mean
 T = TypeVar("T")
 
 
+@cache  # tables of grids ask once for every cell
 def built_in_names(folder: ModuleType) -> tuple[str, ...]:
     """Names of the files of a package that define a class to be found, sorted; those with an underscore do not."""
     return tuple(sorted(found.name for found in pkgutil.iter_modules(folder.__path__) if found.name[0] != "_"))
