@@ -27,7 +27,8 @@ GRIDS = {
     "of one thread each ran side by side, at times tests beside them, so times are of one core at best; that of "
     "`herding` contains 40 minutes in which its process stood still. `edc`, `rded` and `sre2l` label by networks that "
     "were trained plainly for 4, 12 and 12 epochs, and their students get none of the two rarest classes right: short "
-    "training forgets the tail, and the published numbers, of far longer training, are no measure of these rows. "
+    "training forgets the tail. The published numbers are of far longer training, that of `sre2l` of another protocol "
+    "and network too, and are no measure of these rows. "
     "Some methods are also measured with other settings above and in [results_long_tail.md](results_long_tail.md).",
     "cifar10lt-networks-cpu": "Sets of CIFAR-10-LT (IF 100, IPC 10) that were made with ConvNet-3 and teach other "
     "networks for 300 epochs, ResNet-18 for 100, by `grids/cifar10lt-networks-cpu.yaml`. Published for RLDD, 1,000 "

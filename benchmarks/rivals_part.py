@@ -74,7 +74,7 @@ lossless images. Measured here: {rldd}, which is {gap:.1f} points less. What is 
 
 BETTER = """
   With the network of `tailor`, which gets 74.4% (one network), `rldd` has {score}: {gain:+.1f} points for a far better
-  network. `tailor` itself has {rest:.1f} points more than that, which its images and its training of students give."""
+  network. `tailor` itself has {rest:.1f} points more than that. (One set each.)"""
 
 BEST_EPOCH = """\
 - *The epoch.* Of {looks} looks at the test images, one every {every} epochs, the best is {best}, the last {last}

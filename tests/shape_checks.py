@@ -43,12 +43,7 @@ class ShapesLoader(SourceFileLoader):
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
         tree = ast.parse(self.get_data(path), path)
-        names = {
-            name.asname or name.name
-            for node in ast.walk(tree)
-            if isinstance(node, ast.ImportFrom) and node.module == "jaxtyping"
-            for name in node.names
-        }
+        names = names_of_shapes(tree)
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and says_shapes(node, names):
                 decorator = ast.parse(CHECKED, mode="eval").body
@@ -57,6 +52,16 @@ class ShapesLoader(SourceFileLoader):
                 # A function is decorated under what makes it a property; a class over what makes its __init__.
                 node.decorator_list.insert(0 if isinstance(node, ast.ClassDef) else len(node.decorator_list), decorator)
         return compile(tree, path, "exec", dont_inherit=True)
+
+
+def names_of_shapes(tree: ast.Module) -> set[str]:
+    """What a module calls the types that it takes from jaxtyping."""
+    return {
+        name.asname or name.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "jaxtyping"
+        for name in node.names
+    }
 
 
 def says_shapes(node: ast.FunctionDef | ast.ClassDef, names: set[str]) -> bool:

@@ -41,6 +41,7 @@ class Batchless(Working):
 
 def test_no_work_takes_no_time_and_no_network(monkeypatch):
     problem = tiny_problem((9, 4, 1), (3, 8, 8), images_per_class=2)
+    monkeypatch.setattr("distail.memory.build_network", lambda *_: pytest.fail("builds a network"))
     monkeypatch.setattr("distail.memory.network_size", lambda *_: pytest.fail("builds a network"))
     monkeypatch.setattr(Problem, "network", lambda *_: pytest.fail("builds a network"))
     found = estimate(problem, Working())

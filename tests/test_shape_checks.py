@@ -1,5 +1,6 @@
 """The checks of shapes of these tests find what is wrong, and nothing else changes."""
 
+import ast
 import importlib
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from jaxtyping import TypeCheckError
-from shape_checks import ShapesFinder
+from shape_checks import ShapesFinder, names_of_shapes
 
 MODULE = '''
 from __future__ import annotations
@@ -65,7 +66,7 @@ def test_arguments_results_properties_and_fields_are_checked(module):
         module.shortened(torch.ones(3, 2))
     with pytest.raises(TypeCheckError, match="Pair"):
         module.Pair(torch.ones(3), torch.ones(2))
-    with pytest.raises(TypeCheckError, match="of"):
+    with pytest.raises(TypeCheckError, match=r"Pair\.of"):
         module.Pair.of(torch.ones(3, 2))
     with pytest.raises(TypeCheckError, match="square"):
         _ = module.Pair(torch.ones(3), torch.ones(3)).square
@@ -78,6 +79,20 @@ def test_what_says_no_shape_is_left_to_mypy(module):
 
 def test_no_bytecode_is_kept(module):
     assert not list(Path(module.__file__).parent.rglob("shapes*.pyc"))
+
+
+def test_shapes_are_said_where_they_are_looked_for():
+    """A name for a shape, or the module jaxtyping itself, would hide shapes from the hook."""
+    for file in (Path(__file__).parent.parent / "distail").rglob("*.py"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        names = names_of_shapes(tree)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                assert "jaxtyping" not in {name.name for name in node.names}, file
+            if isinstance(node, ast.Assign) and any(isinstance(p, ast.Name) and p.id in names for p in ast.walk(node)):
+                # What is called is checked where it is defined.
+                assert isinstance(node.value, ast.Subscript), file
+                assert ast.unparse(node.value.value) == "Callable", file
 
 
 def test_the_package_under_test_is_checked():

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from distail.models.architecture import build_network
 from distail.models.flat import FlatLayout
 from distail.runtime import Runtime
+from distail.seeding import isolated_seed
 
 
 @dataclass(frozen=True)
@@ -52,16 +53,21 @@ def network_size(
     sizes = [images.nbytes]
     multiplications = 0
 
-    def count(module: nn.Module, inputs: object, output: Tensor) -> None:
-        nonlocal multiplications
-        sizes.append(output.nbytes)
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            multiplications += output.numel() * module.weight[0].numel()
+    def count_bytes(module: nn.Module, inputs: object, output: object) -> None:
+        if isinstance(output, Tensor):  # a layer of one's own may give several things
+            sizes.append(output.nbytes)
 
-    layers = [module for module in network.modules() if not list(module.children())]
-    for layer in layers:
-        layer.register_forward_hook(count)
-    with torch.no_grad(), runtime.autocast():
+    def count_multiplications(module: nn.Module, inputs: object, output: Tensor) -> None:
+        nonlocal multiplications
+        assert isinstance(module.weight, Tensor)
+        multiplications += output.numel() * module.weight[0].numel()
+
+    for module in network.modules():
+        if not list(module.children()):
+            module.register_forward_hook(count_bytes)
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.register_forward_hook(count_multiplications)
+    with torch.no_grad(), runtime.autocast(), isolated_seed(0):  # dropout draws
         network(images)
     return NetworkSize(
         multiplications=multiplications // len(images),

@@ -1,8 +1,11 @@
 """What an image takes in a network, against a count by hand."""
 
 import pytest
+import torch
+from torch import nn
 
 from distail.models.architecture import architecture_names
+from distail.models.network import Network
 from distail.models.size import network_size
 from distail.runtime import Runtime
 
@@ -35,6 +38,35 @@ def test_members_of_an_ensemble_add_up():
     assert both.feature_bytes == one.feature_bytes + two.feature_bytes
     assert both.mixes_images
     assert not one.mixes_images
+
+
+class Own(Network):
+    """A network of one's own: a layer that draws, one whose output is no tensor, one whose weights are made anew."""
+
+    def __init__(self):
+        super().__init__()
+        self.feature_size = 3 * 64
+        self.drawing, self.halves = nn.Dropout(), Halves()
+        self.classifier = nn.utils.parametrizations.weight_norm(nn.Linear(3 * 64, 5))
+
+    def features(self, images):
+        return torch.cat(self.halves(self.drawing(images)), 1).flatten(1)
+
+
+class Halves(nn.Module):
+    """Takes images apart by their channels."""
+
+    def forward(self, images):
+        return images[:, :1], images[:, 1:]
+
+
+def test_layers_of_ones_own_are_counted_and_draw_nothing(monkeypatch):
+    own = Own()
+    monkeypatch.setattr("distail.models.size.build_network", lambda *_, seed: own)
+    before = torch.get_rng_state()
+    size = network_size.__wrapped__("own", SHAPE, 5, Runtime("cpu"))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert size.multiplications == 5 * 3 * 64
 
 
 @pytest.mark.parametrize("architecture", [*architecture_names(), "convnet3-cosine", "resnet18-batch"])
