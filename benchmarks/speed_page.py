@@ -47,7 +47,7 @@ machine no matrix unit (AMX), and is slower with it than with fp32. `--precision
 
 {times}
 
-Wall time of one run on a quiet machine ({hardware}), in a fresh virtual environment made from a clean clone.
+Wall time of one run on a quiet machine ({hardware}); the tests in a fresh virtual environment made from a clean clone.
 """
 
 
@@ -62,7 +62,7 @@ def main() -> None:
         throughput="\n\n".join(_throughput(found[name]) for name in ("throughput", "throughput-intel")),
         grids=_grids(found["grid_overhead"], found["grid_scaling"]),
         times=_times(found["times"]),
-        hardware=found["throughput"]["hardware"],
+        hardware=found["times"]["hardware"],
     )
     write_text(ROOT / "docs" / "speed.md", text)
 
