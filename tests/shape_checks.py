@@ -1,7 +1,7 @@
 """Checks shapes of tensors in the tests as they run: jaxtyping's decorator on what says a shape, by an import hook.
 
 jaxtyping has a hook of its own, which decorates every function. Types alone are mypy's task here, and checking them
-once more in every call took a third of the time of all tests.
+once more in every call took more than a third of the time of all tests.
 """
 
 import ast
