@@ -27,10 +27,11 @@ from distail.cli.options import parse_settings
 from distail.distilled import DistilledSet
 from distail.evaluation.recipe import EvaluationRecipe
 from distail.methods._registry import method_names
+from distail.opening import real_images_as_set
 from distail.pipeline import distill
 from distail.progress import PlainProgress
 from distail.recipe import DataRecipe, Recipe
-from distail.scoring import real_images_as_set, score, with_teacher
+from distail.scoring import score, with_teacher
 from distail.training.recipe import TrainRecipe
 from distail.training_images import load_training_images
 

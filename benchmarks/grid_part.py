@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+from page_parts import percent
 
 from distail.bench.cell import expand, in_short
 from distail.bench.formats import as_markdown
@@ -13,6 +15,7 @@ from distail.bench.jobs import Plan
 from distail.bench.result import CellResult, described
 from distail.bench.table import SCORE_TITLES, Table, build_table
 from distail.config import parse_config
+from distail.evaluation.metrics import summarise
 from distail.progress import format_seconds
 
 SCORES = ("accuracy", "worst_class", "class_std")
@@ -39,16 +42,42 @@ GRIDS = {
     "by `grids/cifar10lt-one-image-cpu.yaml`. Times are of one thread beside other work, and say little.",
     "tinyimagenet32lt-cpu": "Tiny-ImageNet-32-LT by `grids/tinyimagenet32lt-cpu.yaml`, 200 classes.",
     "tinyimagenet32lt-100": "Tiny-ImageNet-32-LT, the first 100 classes (`benchmarks/some_classes.py`), by "
-    "`grids/tinyimagenet32lt-cpu.yaml`; `random` is real images under the labels of the same network. That network (30 "
-    "epochs) gets 20.1% of the test images itself, so there is little to tell sets apart by: students of random images "
-    "come within a point of it. Tests ran beside these measurements, so times say little.",
+    "`grids/tinyimagenet32lt-cpu.yaml`; `random` is real images under the labels of the same network (30 epochs). It "
+    "knows so little itself that there is not much to tell sets apart by: students of random images come within a "
+    "point of it. Tests ran beside these measurements, so times say little.",
 }
 """What to know of a grid before its tables."""
 
 
-def grid_section(name: str, report: dict[str, Any]) -> str:
-    """Markdown of a grid under its heading: what to know of it, and its tables."""
-    return f"## Grid {name}\n\n{GRIDS[name]}\n\n{_grid_tables(report)}"
+def grid_section(name: str, report: dict[str, Any], networks: dict[str, Any] | None) -> str:
+    """Markdown of a grid under its heading: what to know of it, its tables, and what asked networks get themselves.
+
+    Args:
+        report: what `grid_results.py` kept.
+        networks: what `asked_networks.py` found.
+    """
+    return f"## Grid {name}\n\n{GRIDS[name]}\n\n{_grid_tables(report)}{_asked_networks(networks)}"
+
+
+def asked_network(networks: dict[str, Any] | None, row: str, values: Mapping[str, Any]) -> dict[str, float] | None:
+    """Summary of what the networks of a row's sets get of the test images; None where that was not measured."""
+    lines = networks["networks"] if networks else []
+    scores = [line["accuracy"] for line in lines if line["row"] == row and line["values"] == dict(values)]
+    return asdict(summarise(scores)) if scores else None
+
+
+def _asked_networks(networks: dict[str, Any] | None) -> str:
+    """A paragraph for the rows whose students asked a network; nothing where none was scored."""
+    if networks is None:
+        return ""
+    rows: dict[str, list[str]] = {}
+    for line in networks["networks"]:
+        shown = f"{percent(asked_network(networks, line['row'], line['values']))} ({in_short(line['values']) or 'all'})"
+        columns = rows.setdefault(line["row"], [])
+        if shown not in columns:
+            columns.append(shown)
+    told = "; ".join(f"`{row}` {', '.join(columns)}" for row, columns in rows.items())
+    return f"\n\nThe networks that students asked get, of the same test images, themselves: {told}."
 
 
 @dataclass(frozen=True)
@@ -98,7 +127,7 @@ def _grid_tables(report: dict[str, Any]) -> str:
         for score in SCORES:
             # The page shows every network, so no row is elsewhere.
             table = replace(_measured(committed.table(score, network)), elsewhere={})
-            figures, note = as_markdown(table).strip().split("\n\n")
+            _, figures, note = as_markdown(table).strip().split("\n\n")
             notes.append(note)
             title = SCORE_TITLES[score].capitalize()
             parts += [f"### {title}, {network}" if len(networks) > 1 else f"### {title}", figures]

@@ -128,7 +128,7 @@ def main() -> None:
         rivals=rivals_section(found),
         costs=_costs(rows),
         grids="\n\n".join(
-            grid_section(name.removeprefix("grid-"), report)
+            grid_section(name.removeprefix("grid-"), report, found.get(name.replace("grid-", "networks-", 1)))
             for name, report in found.items()
             if name.startswith("grid-")
         ),

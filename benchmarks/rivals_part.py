@@ -1,7 +1,6 @@
 """`tailor` beside its rival `rldd`: every setting that committed grids have of both, and what is known of the rest.
 
-Figures in the text come from the results as well, except accuracies of the two networks that label, which are printed
-when a grid trains them and stand in no result.
+Figures in the text come from the results as well.
 """
 
 from __future__ import annotations
@@ -10,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from grid_part import CommittedGrid
+from grid_part import CommittedGrid, asked_network
 from page_parts import percent, table
 
 from distail.bench.table import TableCell, TableRow
-from distail.catalog import built_in, recipe_names
+from distail.catalog import Published, built_in, recipe_names
 from distail.config import merged
 
 
@@ -43,6 +42,9 @@ PAIRS = (
     Pair("tinyimagenet32lt-cpu", "tailor, stored", "rldd, stored", "Tiny-ImageNet-32-LT"),
 )
 
+SETTING = {"data.imbalance": 100, "images_per_class": 10}
+"""Which the text is about."""
+
 SCORES = ("accuracy", "worst_class", "class_std")
 
 PUBLISHED_ON = {"vgg11": "64.6", "resnet18": "58.7", "alexnet": "56.5"}
@@ -64,7 +66,7 @@ asked (`teacher`). On CIFAR-10-LT each method has its own network, as each presc
 Published: 62.7 ± 0.1 at IF 100 and IPC 10, ConvNet-3, with the network asked, the best epoch by test accuracy, on
 lossless images. Measured here: {rldd}, which is {gap:.1f} points less. What is known of these:
 
-- *Its network.* GLMC for 60 epochs instead of 200 gets 62.0% of the test images (one network). 200 epochs were not
+- *Its network.* GLMC for 60 epochs instead of 200 gets {network}% of the test images (one network). 200 epochs were not
   tried.{better}
 - *JPEG.* What it costs was estimated at half the size, where images almost without it can be made of those with it:
   networks that learn from 12,406 images of 16x16 pixels ({jpeg_epochs} epochs, balanced softmax, n = 3) get
@@ -73,8 +75,8 @@ lossless images. Measured here: {rldd}, which is {gap:.1f} points less. What is 
 {best_epoch}"""
 
 BETTER = """
-  With the network of `tailor`, which gets 74.4% (one network), `rldd` has {score}: {gain:+.1f} points for a far better
-  network. `tailor` itself has {rest:.1f} points more than that. (One set each.)"""
+  With the network of `tailor`, which gets {network}% (one network), `rldd` has {score}: {gain:+.1f} points for
+  a far better network. `tailor` itself has {rest:.1f} points more than that. (One set each.)"""
 
 BEST_EPOCH = """\
 - *The epoch.* Of {looks} looks at the test images, one every {every} epochs, the best is {best}, the last {last}
@@ -86,10 +88,13 @@ def rivals_section(found: dict[str, Any]) -> str:
     """Markdown of the table and of what is known of the distance to the published number."""
     heads = ("data", "IF", "IPC", "student", "labels", "epochs", "sets", "n", "tailor", "rldd", "rldd, published")
     heads += ("worst class: tailor", "rldd", "std over classes: tailor", "rldd")
-    rldd = _cell(found, "rldd")
+    rldd, published = _cell(found, "rldd"), built_in("rldd-cifar10lt-if100-ipc10").published
+    if published is None:
+        raise KeyError("the published number of rldd")
     jpeg = found["jpeg_cost"]
     lossless, packed = (jpeg["rows"][name]["accuracy"] for name in ("lossless", "JPEG 75"))
     return TEXT.format(
+        network=_network(found, "rldd"),
         pairs=table(heads, [line for pair in PAIRS if f"grid-{pair.grid}" in found for line in _lines(pair, found)]),
         tiny="; on Tiny-ImageNet both have the same" if any("tiny" in name for name in found) else "",
         rldd=_shown(rldd),
@@ -143,8 +148,10 @@ def _published(pair: Pair, network: str, labels: str, setting: str) -> str:
     if network != "convnet3":
         return PUBLISHED_ON.get(network, "–")
     published = built_in(name).published if name in recipe_names() else None
-    if published is None:
-        return "–"
+    return "–" if published is None else _shown_published(published)
+
+
+def _shown_published(published: Published) -> str:
     return f"{published.accuracy}" + (f" ± {published.std}" if published.std else "")
 
 
@@ -154,13 +161,19 @@ def _better(found: dict[str, Any]) -> str:
     if better is None:
         return ""
     gain, rest = 100 * (_mean(better) - _mean(rldd)), 100 * (_mean(ours) - _mean(better))
-    return BETTER.format(score=_shown(better), gain=gain, rest=rest)
+    network = _network(found, "rldd, teacher of tailor")
+    return BETTER.format(network=network, score=_shown(better), gain=gain, rest=rest)
+
+
+def _network(found: dict[str, Any], name: str) -> str:
+    """What the network of that row of cifar10lt-cpu gets of the test images itself."""
+    return percent(asked_network(found["networks-cifar10lt-cpu"], name, SETTING))
 
 
 def _cell(found: dict[str, Any], name: str) -> TableCell | None:
-    """The accuracy of a row of cifar10lt-cpu at IF 100 and IPC 10, once it has run."""
+    """The accuracy of a row of cifar10lt-cpu in that setting, once it has run."""
     one = CommittedGrid.of(found["grid-cifar10lt-cpu"]).table("accuracy", "convnet3")
-    place = one.columns.index({"data.imbalance": 100, "images_per_class": 10})
+    place = one.columns.index(SETTING)
     row: TableRow = next(row for row in one.rows if row.name == name and not row.published)
     cell = row.cells[place]
     return cell if cell and cell.summary else None

@@ -33,9 +33,10 @@ from distail.evaluation.result import Evaluation
 from distail.groups.grouping import Grouping, grouping_from, load_grouping
 from distail.groups.settings import GroupingSettings, TwoStageRecipe
 from distail.learn.labels import effective_protocol
+from distail.opening import is_distilled, real_images_as_set
 from distail.progress import PlainProgress
 from distail.recipe import DataRecipe, Recipe
-from distail.scoring import is_distilled, real_images_as_set, score
+from distail.scoring import score
 from distail.training.recipe import TrainRecipe
 from distail.training_images import TrainingImages
 

@@ -15,9 +15,10 @@ from distail.distilled import DistilledSet, load_distilled
 from distail.errors import DistailError
 from distail.groups.finding import require_lessons_for
 from distail.groups.settings import GroupingSettings
+from distail.opening import is_distilled, require_plain
 from distail.progress import Progress
 from distail.recipe import DataRecipe
-from distail.scoring import is_distilled, require_plain, require_size
+from distail.scoring import require_size
 from distail.training_images import read_training_split, training_images, training_images_of
 
 BALANCED = "balanced"

@@ -23,12 +23,13 @@ from distail.errors import DistailError
 from distail.learn.adsa import Confidence, confidence, fair_logits, fair_tau, fair_teacher
 from distail.learn.labels import labelled_training_set
 from distail.models.saved import SavedNetwork, load_network, save_network
+from distail.opening import is_distilled, own_teacher
 from distail.progress import Progress, SilentProgress
 from distail.provenance import environment
 from distail.report.picture import image_grid
 from distail.run_folder import RunFolder
 from distail.runtime import Runtime, resolve_runtime
-from distail.scoring import TrainingSource, is_distilled, own_teacher
+from distail.scoring import TrainingSource
 from distail.seeding import torch_generator
 from distail.synthetic.relabel import answers_for, logits_in_batches, views_for
 from distail.training.recipe import TrainRecipe
@@ -112,7 +113,7 @@ def relabel(
     distilled = target if isinstance(target, DistilledSet) else _opened(target)
     counts = _class_counts(distilled, train, imbalance, progress) if adsa else None
     network = load_network(teacher) if isinstance(teacher, str | Path) else teacher
-    found = relabelled(distilled, network, counts, runtime, views)
+    found = relabelled(distilled, network, counts, runtime, views, progress)
     facts = {
         "from": IN_MEMORY if isinstance(target, DistilledSet) else str(target),
         "from_sha256": _digest(distilled),
@@ -156,6 +157,7 @@ def relabelled(
     class_counts: Sequence[int] | None,
     runtime: Runtime,
     num_views: int | None = None,
+    progress: Progress | None = None,
 ) -> Relabelled:
     """The set with a teacher's labels, if one is given, made fair by ADSA, if class counts are; provenance as it was.
 
@@ -168,7 +170,7 @@ def relabelled(
         steps.append(Labelled("stored", confidence(logits, distilled.labels)))
     if teacher is not None:
         logits = teacher_logits(distilled, teacher, runtime)
-        views = _views_by(teacher, distilled, num_views, runtime)
+        views = _views_by(teacher, distilled, num_views, runtime, progress or SilentProgress())
         steps.append(Labelled("teacher", confidence(logits, distilled.labels)))
     if logits is None:
         raise DistailError(
@@ -203,7 +205,7 @@ def _logits_of(
 
 
 def _views_by(
-    teacher: SavedNetwork, distilled: DistilledSet, num_views: int | None, runtime: Runtime
+    teacher: SavedNetwork, distilled: DistilledSet, num_views: int | None, runtime: Runtime, progress: Progress
 ) -> LabelledViews | None:
     """The set's views, or as many new ones, with the teacher's labels.
 
@@ -219,7 +221,7 @@ def _views_by(
         return None
     if distilled.mosaic > 1:
         raise DistailError(f"The images are mosaics of {distilled.mosaic}x{distilled.mosaic}, which have no views.")
-    return views_for(students, images, num_views, answer, torch_generator(0, "labelled views"))
+    return views_for(students, images, num_views, answer, torch_generator(0, "labelled views"), progress)
 
 
 def _require_sense(teacher: bool, adsa: bool, train: bool, imbalance: float | None, views: int | None) -> None:

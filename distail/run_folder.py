@@ -85,6 +85,8 @@ class RunFolder:
 
     def _held(self, changed: Mapping[str, str]) -> str:
         """What is there where a new run was to be, and how to go on with it."""
+        if changed and self.is_complete:
+            return "another run, and it is finished. Use it as it is,"
         if changed:
             return f"another run. Go on with that one by `distail run {self.recipe} --out {self.path} --resume`,"
         if self.is_complete:

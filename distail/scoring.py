@@ -1,29 +1,25 @@
-"""Scoring from the outside: opens sets, test data, training data and teachers, then runs the protocol."""
+"""Scoring from the outside: opens test data, training data and teachers, then runs the protocol."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from distail.choices import DeviceName, PrecisionName
-from distail.data.image_set import IN_MEMORY, ImageSet, require_same_classes
-from distail.data.preprocess import fit_preprocessing
+from distail.data.image_set import IN_MEMORY, ImageSet
 from distail.data.sources import SourceContents, load, read_source, read_test_source
-from distail.distilled import FILE_NAME, DistilledSet, load_distilled
+from distail.distilled import DistilledSet
 from distail.errors import DistailError
 from distail.evaluation.protocol import Scoring, evaluate
 from distail.evaluation.recipe import EvaluationRecipe
 from distail.evaluation.result import Evaluation
-from distail.export import with_class_names
 from distail.groups.grouping import Grouping, load_grouping
 from distail.learn.kept import KeptNetworks
-from distail.learn.student import Classroom
 from distail.models.saved import load_network
+from distail.opening import teacher_file
 from distail.progress import Progress, SilentProgress
 from distail.recipe import DataRecipe
-from distail.run_folder import RunFolder
-from distail.runtime import Runtime, resolve_runtime
-from distail.training.recipe import LabelProtocol
+from distail.runtime import resolve_runtime
 from distail.training_images import held_out_images, training_images, training_images_of
 
 
@@ -54,102 +50,6 @@ class TrainingSource:
         return training_images(load(self.source, image_size=size, progress=progress), imbalance=self.imbalance).images
 
 
-def open_set(target: str | Path, like: str | Path | None = None) -> DistilledSet:
-    """Opens a run folder, a distilled file, or an exported set.
-
-    Args:
-        target: what to open.
-        like: the set that an exported one came from, whose preprocessing and provenance it takes over; without it
-            mean and standard deviation of the exported images themselves are used.
-
-    Raises:
-        DistailError: it is none of these, or its classes differ from those of `like`.
-    """
-    if is_distilled(Path(target)):
-        return load_distilled(target)
-    images = load(str(target))
-    if like is None:
-        return real_images_as_set(images)
-    original = load_distilled(like)
-    if Path(target).is_dir():
-        images = with_class_names(images, original.class_names)
-    require_same_classes(original.class_names, str(like), images.class_names, str(target))
-    return replace(
-        original,
-        images=original.preprocessing.apply(images.images),
-        labels=images.labels,
-        soft_labels=None,
-        views=None,
-        mosaic=1,  # exports hold the cells of mosaics as images
-        provenance={**original.provenance, "exported_to": str(target)},
-    )
-
-
-def open_classroom(
-    target: str | Path,
-    runtime: Runtime,
-    *,
-    imbalance: float | None = None,
-    holdout: float | None = None,
-    image_size: int | None = None,
-    labels: LabelProtocol = "static",
-    teacher: str | Path | None = None,
-    progress: Progress | None = None,
-) -> Classroom:
-    """What a network can learn from `target`: a distilled set by a label protocol, or real images by their labels.
-
-    Raises:
-        DistailError: it is neither, or soft labels or a long tail are asked of something that has none.
-    """
-    if is_distilled(Path(target)):
-        require_plain(target, imbalance, holdout, image_size)
-        file = teacher_file(target, labels, teacher)
-        network = load_network(file) if file else None
-        return Classroom.of_distilled(load_distilled(target), labels, runtime, network)
-    if labels == "teacher":
-        raise DistailError(f"{target} holds real images, which bring their own labels. Leave out --labels teacher.")
-    source = load(target, image_size=image_size, progress=progress)
-    images = training_images(source, imbalance=imbalance, holdout=holdout).images
-    return Classroom.of_images(images, fit_preprocessing(images, "normalize"), runtime)
-
-
-def teacher_file(
-    target: DistilledSet | str | Path, labels: LabelProtocol, teacher: str | Path | None = None
-) -> Path | None:
-    """The file of the teacher that a label protocol asks: the one named, or else that of the set's run.
-
-    Args:
-        target: a run folder, or a set in one; a set in memory has no teacher beside it.
-        labels: the protocol.
-        teacher: the file named, if any.
-
-    Raises:
-        DistailError: a teacher is to be asked, none is named, and the run has none.
-    """
-    if teacher is not None:
-        return Path(teacher)
-    if labels != "teacher" or isinstance(target, DistilledSet):
-        return None
-    own = own_teacher(target)
-    if not own.exists():
-        raise DistailError(
-            f"{target} has no teacher of its own: there is no {own}. Name one with --teacher FILE, such as a network "
-            "that `distail baseline --save` or `distail train` made, or leave out --labels teacher."
-        )
-    return own
-
-
-def own_teacher(target: str | Path) -> Path:
-    """Where the teacher of a run is, if it has one.
-
-    Args:
-        target: a run folder, or a set in one.
-    """
-    path = Path(target)
-    folder = path if path.is_dir() else path.parent
-    return RunFolder(folder.parent if folder.name == RunFolder.SNAPSHOTS else folder).teacher
-
-
 def with_teacher(recipe: EvaluationRecipe, target: DistilledSet | str | Path) -> EvaluationRecipe:
     """The recipe, naming the teacher of the set's own run where it asks a teacher and names none.
 
@@ -158,37 +58,6 @@ def with_teacher(recipe: EvaluationRecipe, target: DistilledSet | str | Path) ->
     """
     found = teacher_file(target, recipe.labels, recipe.teacher)
     return recipe if found is None else recipe.model_copy(update={"teacher": str(found)})
-
-
-def is_distilled(path: Path) -> bool:
-    """Whether a path names a run folder or a distilled file, rather than a source of images."""
-    return path.suffix == ".safetensors" or (path / FILE_NAME).exists() or (path / "manifest.json").exists()
-
-
-def require_plain(target: str | Path, imbalance: float | None, holdout: float | None, image_size: int | None) -> None:
-    """Refuses what is asked of image sources, where a distilled set is named.
-
-    Raises:
-        DistailError: any of them is given.
-    """
-    if (imbalance, holdout, image_size) != (None, None, None):
-        raise DistailError(
-            f"--imbalance, --holdout and --image-size are for image sources, but {target} is a distilled set. "
-            "Leave them out."
-        )
-
-
-def real_images_as_set(images: ImageSet) -> DistilledSet:
-    """Images as they are, as a set to learn from, normalised by their own mean and standard deviation."""
-    preprocessing = fit_preprocessing(images, "normalize")
-    return DistilledSet(
-        images=preprocessing.apply(images.images),
-        labels=images.labels,
-        class_names=images.class_names,
-        preprocessing=preprocessing,
-        provenance={"source": images.origin, "data_sha256": images.content_hash},
-        training_fingerprints=images.fingerprints.unique(),
-    )
 
 
 def score(

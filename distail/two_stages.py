@@ -16,9 +16,10 @@ from distail.groups.two_stage_training import (
 )
 from distail.learn.labels import effective_protocol, own_training, require_teacher
 from distail.models.saved import load_network
+from distail.opening import teacher_file
 from distail.progress import Progress, SilentProgress
 from distail.runtime import Runtime
-from distail.scoring import TrainingSource, teacher_file
+from distail.scoring import TrainingSource
 from distail.training.recipe import LabelProtocol, TrainRecipe
 
 

@@ -57,6 +57,7 @@ ORDER = (
     "training_images",
     "pipeline",
     "devices",
+    "opening",
     "scoring",
     "relabelling",
     "two_stages",

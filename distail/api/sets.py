@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from distail import devices as several
-from distail import scoring
+from distail import opening, scoring
 from distail.choices import DeviceName, PrecisionName
 from distail.config import parse_config
 from distail.data.image_set import ImageSet
@@ -148,7 +148,7 @@ def evaluate(
         "distail.evaluate",
     )
     recipe = scoring.with_teacher(recipe, target)
-    distilled = target if isinstance(target, DistilledSet) else scoring.open_set(target)
+    distilled = target if isinstance(target, DistilledSet) else opening.open_set(target)
     return scoring.score(
         distilled,
         recipe,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from distail.bench.cell import shown
 from distail.bench.table import Mark, Table, TableCell, TableRow
+from distail.evaluation.metrics import Summary
 from distail.progress import format_bytes, format_seconds
 from distail.report.names import one_line
 
@@ -66,9 +67,14 @@ def figure(cell: TableCell | None, *, dash: str = "–", plus_minus: str = " ± 
     if cell.summary is None:
         return "failed" if cell.failed else "…"
     text = f"{100 * cell.summary.mean:.1f}"
-    if cell.summary.n != 1 and (cell.summary.n or cell.summary.std):
-        text += f"{plus_minus}{100 * cell.summary.std:.1f}"
+    if (deviation := _deviation(cell.summary)) != "":
+        text += f"{plus_minus}{100 * deviation:.1f}"
     return text
+
+
+def _deviation(summary: Summary) -> float | Literal[""]:
+    """The deviation; nothing for one student, and for a published number of which none is printed."""
+    return summary.std if summary.n > 1 or (summary.n == 0 and summary.std) else ""
 
 
 def heads(table: Table) -> list[str]:
@@ -95,7 +101,7 @@ def as_markdown(table: Table) -> str:
     ]
     lines = [heads(table), ["---"] * len(heads(table)), *rows]
     text = "\n".join("| " + " | ".join(map(_markdown, line)) + " |" for line in lines)
-    return f"{text}\n\n{_markdown(note(table))}\n"
+    return f"{_markdown(table.title)}\n\n{text}\n\n{_markdown(note(table))}\n"
 
 
 def as_latex(table: Table) -> str:
@@ -119,7 +125,8 @@ def as_latex(table: Table) -> str:
         escaped = list(map(_latex, facts(row, [""] * len(row.cells))))
         escaped[3 : 3 + len(row.cells)] = cells(row)
         lines.append(" & ".join(escaped) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", f"% {_latex(note(table))}"]) + "\n"
+    title = f"% {_latex(table.title)}; needs the package booktabs"
+    return "\n".join([title, *lines, r"\bottomrule", r"\end{tabular}", f"% {_latex(note(table))}"]) + "\n"
 
 
 def as_csv(*tables: Table) -> str:
@@ -146,7 +153,7 @@ def as_csv(*tables: Table) -> str:
 
 def _csv_figures(cell: TableCell) -> list[object]:
     summary = cell.summary
-    found = [summary.n, cell.sets, summary.mean, summary.std] if summary else [0, cell.sets, "", ""]
+    found = [summary.n, cell.sets, summary.mean, _deviation(summary)] if summary else [0, cell.sets, "", ""]
     costs = (getattr(cell, field) for field, _, _ in _COSTS)
     return [*found, cell.missing, cell.failed, cell.mark, *("" if cost is None else cost for cost in costs)]
 

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from distail.bench.cell import IPC, Place, in_short
+from distail.bench.cell import in_short
 from distail.bench.jobs import Plan
 from distail.bench.live import Picture
 from distail.bench.result import CellResult, described
 from distail.bench.running import OpenGrid, Watch
 from distail.bench.store import Store
 from distail.bench.table import build_table
+from distail.bench.time_left import TimeLeft, time_left
 from distail.claims import Claims, Holder
 from distail.errors import counted
 from distail.progress import format_seconds
@@ -49,8 +50,7 @@ class GridStatus:
         running: cells that somebody works on.
         errors: of failed cells, what failed and why.
         warnings: each with the first cell that gave it and how many others did.
-        seconds_left: at the pace of finished cells of the same row and size, or of the nearest that is known, shared
-            by those who work now; None where none has finished.
+        left: how long the rest will take; None where no cell has finished.
     """
 
     total: int
@@ -60,7 +60,7 @@ class GridStatus:
     running: tuple[Running, ...]
     errors: tuple[tuple[str, str], ...]
     warnings: tuple[tuple[str, int, str], ...]
-    seconds_left: float | None
+    left: TimeLeft | None
 
     @property
     def is_finished(self) -> bool:
@@ -83,7 +83,7 @@ class GridStatus:
             "warnings": [
                 {"cell": cell, "others": others, "warning": warning} for cell, others, warning in self.warnings
             ],
-            "seconds_left": self.seconds_left,
+            "seconds_left": None if self.left is None else self.left.seconds,
         }
 
 
@@ -93,7 +93,7 @@ def look(store: Store, plan: Plan, known: Mapping[str, CellResult]) -> GridStatu
     Args:
         known: results by key, as `Store.results` gives them.
     """
-    holders = Claims(store.claims).all()
+    now, holders = time.time(), Claims(store.claims).all()
     finished = [known[job.key] for job in plan.jobs if job.key in known]
     places = {job.key: job.place for job in plan.jobs}
     running = [
@@ -111,7 +111,7 @@ def look(store: Store, plan: Plan, known: Mapping[str, CellResult]) -> GridStatu
             (described(places[result.key]), result.error or "") for result in finished if result.status == "failed"
         ),
         warnings=tuple(_warnings((described(places[result.key]), result) for result in finished)),
-        seconds_left=_seconds_left(plan, known, len(running)),
+        left=time_left(plan, known, {one.key: max(0.0, now - one.holder.since) for one in running}),
     )
 
 
@@ -124,36 +124,23 @@ def _warnings(finished: Iterable[tuple[str, CellResult]]) -> Iterator[tuple[str,
         yield own[0], len(own) - 1, warning
 
 
-def _seconds_left(plan: Plan, known: Mapping[str, CellResult], workers: int) -> float | None:
-    """What unfinished cells will take, as long on average as finished ones that are like them did."""
-    alike: dict[tuple[object, ...], list[float]] = {}
-    for result in known.values():
-        if result.status == "done":
-            for kind in _kinds(result):
-                alike.setdefault(kind, []).append(result.seconds)
-    if not alike:
-        return None
-    means = {kind: fmean(seconds) for kind, seconds in alike.items()}
-    left = (
-        next(means[kind] for kind in _kinds(job.place) if kind in means) for job in plan.jobs if job.key not in known
-    )
-    return sum(left) / max(workers, 1)
-
-
-def _kinds(one: Place | CellResult) -> tuple[tuple[object, ...], ...]:
-    """What a cell may have in common with others, the most telling first: its row and size, its row, its size."""
-    size = one.values.get(IPC)
-    return (one.row, size), (one.row,), ("", size), ()
-
-
 def headline(status: GridStatus) -> str:
     """'12 of 36 cells are done, 1 failed, 2 run, 21 wait; about 1 h 05 min left.'"""
     waiting = status.total - status.done - status.failed - len(status.running)
     failed = f", {status.failed} failed" if status.failed else ""
-    if status.is_finished:
-        return f"{status.done} of {status.total} cells are done{failed}."
-    left = f"; about {format_seconds(status.seconds_left)} left" if status.seconds_left is not None else ""
-    return f"{status.done} of {status.total} cells are done{failed}, {len(status.running)} run, {waiting} wait{left}."
+    done = f"{status.done} of {counted(status.total, 'cell')} {'is' if status.total == 1 else 'are'} done{failed}"
+    return f"{done}." if status.is_finished else f"{done}, {len(status.running)} run, {waiting} wait{_left(status)}."
+
+
+def _left(status: GridStatus) -> str:
+    """'; about 1 h 05 min left', with the rows of which that is a guess."""
+    if status.left is None:
+        return ""
+    rows = status.left.guessed
+    named = " and ".join(map(one_line, rows)) if len(rows) < 3 else f"{len(rows)} rows of which none has finished"
+    takes = "takes" if len(rows) == 1 else "take"
+    guessed = f", if {named} {takes} no longer than the others" if rows else ""
+    return f"; about {format_seconds(status.left.seconds)} left{guessed}"
 
 
 def _stage(running: Running) -> str:
@@ -214,9 +201,10 @@ class LineWatch:
         """Looks, and says what is new; the first time, how much there is to do and where results go."""
         known = self._grid.results()
         if self._seen is None:
-            total = len(self._grid.plan.jobs)
+            total, places = len(self._grid.plan.jobs), len(self._grid.plan.expansion.places)
+            filled = "" if places == total else f" for {places:,} places of the table, some of which are the same"
             self._say(
-                f"{counted(total, 'cell')}, {len(known)} of them finished. Results go to {self._grid.store.path}."
+                f"{counted(total, 'cell')}{filled}, {len(known)} finished. Results go to {self._grid.store.path}."
             )
             self._seen = set(known)
         for key in known.keys() - self._seen:

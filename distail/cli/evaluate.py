@@ -98,12 +98,12 @@ def evaluate(
         two_stage=stages.values(),
         train=asked_training(recipe, **flags),
     )
-    from distail import scoring
+    from distail import opening, scoring
 
     folder = Path(target) if (Path(target) / "manifest.json").exists() else None
     require_place(out or evaluation_file(folder))
     asked = scoring.with_teacher(asked, like or target)
-    distilled = scoring.open_set(target, like=like)
+    distilled = opening.open_set(target, like=like)
     result = scoring.score(
         distilled,
         asked,

@@ -84,8 +84,8 @@ def train(
     from distail.artifact import require_free
     from distail.learn.student import train_student
     from distail.models.saved import save_network
+    from distail.opening import open_classroom
     from distail.runtime import resolve_runtime
-    from distail.scoring import open_classroom
 
     require_free(out)
     runtime = resolve_runtime(compute.device, compute.precision)
@@ -129,7 +129,8 @@ def _long_tailed(
     target: str, train: str | None, imbalance: float | None, holdout: float | None, image_size: int | None
 ) -> TrainingSource:
     """The images of the group stage; `imbalance` is theirs."""
-    from distail.scoring import TrainingSource, is_distilled, require_plain
+    from distail.opening import is_distilled, require_plain
+    from distail.scoring import TrainingSource
 
     if not is_distilled(Path(target)):
         raise DistailError(

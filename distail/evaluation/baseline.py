@@ -16,9 +16,9 @@ from distail.baselines._task import Fitted, Task
 from distail.data.image_set import ImageSet
 from distail.distilled import StoredBytes
 from distail.evaluation.apart import count_leaked, describe_test, require_held_out
-from distail.evaluation.metrics import score_logits
 from distail.evaluation.recipe import BaselineRecipe
 from distail.evaluation.result import Evaluation, StudentScore
+from distail.evaluation.testing import tested
 from distail.learn.kept import KeptNetworks
 from distail.models.architecture import check_architecture
 from distail.models.saved import SavedNetwork
@@ -111,8 +111,6 @@ def _task(scoring: BaselineScoring, how: TrainRecipe, seed: int) -> Task:
 
 
 def _score(scoring: BaselineScoring, fitted: Fitted, how: TrainRecipe, seed: int) -> StudentScore:
-    with scoring.runtime.autocast():
-        logits = fitted.saved.predict_logits(scoring.test.images).float().cpu()
     return StudentScore(
         subject=scoring.recipe.method,
         architecture=fitted.saved.architecture,
@@ -122,7 +120,7 @@ def _score(scoring: BaselineScoring, fitted: Fitted, how: TrainRecipe, seed: int
         epochs=how.num_epochs,
         kept_epoch=fitted.history.kept_epoch,
         train_seconds=fitted.seconds,
-        scores=score_logits(logits, scoring.test.labels, scoring.train.class_counts),
+        scores=tested(fitted.saved, scoring.test, scoring.train.class_counts, scoring.runtime),
         reused=fitted.reused_seconds > 0,
     )
 

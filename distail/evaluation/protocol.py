@@ -1,6 +1,6 @@
 """The protocol: train students on the set and its references, test them, summarise.
 
-The test set is touched in one place, after training has ended. Epochs are selected on validation images or not at all.
+The test set is touched after training has ended. Epochs are selected on validation images or not at all.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from distail.distilled import DistilledSet, StoredBytes
 from distail.errors import DistailError
 from distail.evaluation.apart import count_leaked, describe_test, require_apart
 from distail.evaluation.fairness import Fairness, fairness
-from distail.evaluation.metrics import score_logits
+from distail.evaluation.metrics import Scores
 from distail.evaluation.recipe import EvaluationRecipe
+from distail.evaluation.references import random_subset
 from distail.evaluation.result import Evaluation, StudentScore
+from distail.evaluation.testing import tested
 from distail.evaluation.two_stages import TWO_STAGE, score_two_stages
 from distail.groups.grouping import Grouping
 from distail.groups.settings import TwoStageRecipe
@@ -25,11 +27,9 @@ from distail.learn.kept import KeptNetworks
 from distail.learn.labels import effective_protocol, own_training, require_teacher
 from distail.learn.student import Classroom, train_student
 from distail.models.saved import SavedNetwork
-from distail.problem import Problem, class_major_labels
 from distail.progress import Progress, SilentProgress
 from distail.provenance import environment
 from distail.runtime import Runtime
-from distail.synthetic.selection import random_choice, select_indices
 from distail.training.loop import Selection
 from distail.training.recipe import LabelProtocol, TrainRecipe
 from distail.training.validation import VALIDATION_FRACTION, selection_on
@@ -141,7 +141,17 @@ def evaluate(scoring: Scoring) -> Evaluation:
         stored=StoredBytes(stored.images, stored.labels, stored.preprocessing, teacher_bytes),
         fairness=_fairness(students, scoring.recipe.architectures, effective) if wants_fairness else {},
         provenance=_provenance(scoring, grouping),
+        teacher=_score_teacher(scoring),
     )
+
+
+def _score_teacher(scoring: Scoring) -> Scores | None:
+    """What the network that labels views gets itself: whoever has to ship it could use it instead of a student."""
+    if scoring.teacher is None:
+        return None
+    scores = tested(scoring.teacher, scoring.test, scoring.train_counts, scoring.runtime)
+    scoring.progress.say(f"the network that they asked: {scores.accuracy:.1%} of the test images right")
+    return scores
 
 
 def _score_student(scoring: Scoring, subject: str, architecture: str, seed: int) -> StudentScore:
@@ -157,8 +167,6 @@ def _score_student(scoring: Scoring, subject: str, architecture: str, seed: int)
         selection=_selection(scoring, classroom, recipe, seed),
         kept=scoring.kept,
     )
-    with scoring.runtime.autocast():
-        logits = student.saved.predict_logits(scoring.test.images).float().cpu()
     return StudentScore(
         subject=subject,
         architecture=architecture,
@@ -168,7 +176,7 @@ def _score_student(scoring: Scoring, subject: str, architecture: str, seed: int)
         epochs=recipe.num_epochs,
         kept_epoch=student.history.kept_epoch,
         train_seconds=student.seconds,
-        scores=score_logits(logits, scoring.test.labels, scoring.train_counts),
+        scores=tested(student.saved, scoring.test, scoring.train_counts, scoring.runtime),
         reused=student.reused,
     )
 
@@ -196,19 +204,6 @@ def _classroom(scoring: Scoring, subject: str, labels: LabelProtocol, seed: int)
     if subject == "random":
         return Classroom.of_distilled(random_subset(distilled, train, seed), labels, scoring.runtime, teacher)
     return Classroom.of_images(train, distilled.preprocessing, scoring.runtime)
-
-
-def random_subset(like: DistilledSet, train: ImageSet, seed: int) -> DistilledSet:
-    """As many random real images of each class as `like` has on average, in its preprocessing."""
-    per_class = max(1, round(len(like) / like.num_classes))
-    draw = random_choice(Problem(train, like.preprocessing, per_class, seed=seed))
-    indices = select_indices(train, per_class, draw)
-    return DistilledSet(
-        images=like.preprocessing.apply(train.images[indices]),
-        labels=class_major_labels(like.num_classes, per_class),
-        class_names=like.class_names,
-        preprocessing=like.preprocessing,
-    )
 
 
 def _selection(scoring: Scoring, classroom: Classroom, recipe: TrainRecipe, seed: int) -> Selection | None:

@@ -61,6 +61,7 @@ class Evaluation:
         stored: bytes of what a user has to keep.
         fairness: by architecture; empty unless both references were trained.
         provenance: recipe, versions, hardware, hashes.
+        teacher: of the network that labelled views, on the same test images; None where students asked none.
     """
 
     students: tuple[StudentScore, ...]
@@ -69,6 +70,7 @@ class Evaluation:
     stored: StoredBytes
     fairness: dict[str, Fairness]
     provenance: dict[str, Any]
+    teacher: Scores | None = None
 
     def of(self, subject: str, architecture: str | None = None) -> tuple[StudentScore, ...]:
         """Students trained on this subject, with this architecture or any."""
@@ -175,6 +177,8 @@ def parse_evaluation(values: Any, where: str) -> Evaluation:
             stored=StoredBytes(**values["stored"]),
             fairness={name: Fairness(**scores) for name, scores in values["fairness"].items()},
             provenance=values["provenance"],
+            # Files from before teachers were scored do not name any.
+            teacher=None if (teacher := values.get("teacher")) is None else _scores(teacher),
         )
     except (AttributeError, KeyError, TypeError) as error:
         raise DistailError(f"{where} is no evaluation of distail ({error}). Score the run again.") from None

@@ -98,7 +98,7 @@ class Tailor(Method):
     take no more bytes than the images, or than 4 MiB."""
     pilot_steps: int = Field(default=3000, ge=0)
     """Steps of a student that shows which classes students will favour, against which all labels are shifted; whole
-    epochs, and no more than of other students. 0 leaves labels as the network gives them."""
+    epochs, and no more of them than `students.epochs`. 0 leaves labels as the network gives them."""
     teacher: TeacherSpec = TeacherSpec(
         baseline="balanced_softmax",
         train={

@@ -91,6 +91,7 @@ def evaluation_notes(result: Evaluation, distilled: DistilledSet, recipe: Evalua
             f"{counted(full[0].epochs, 'epoch')}{_against_hard_labels(how)}. "
             "Training that makes up for the imbalance would score higher; `distail baseline` does."
         )
+    notes += _about_teacher(result)
     stored = result.stored
     notes.append(
         f"Stored bytes: images {stored.images:,}, labels {stored.labels:,}, preprocessing {stored.preprocessing:,}"
@@ -98,6 +99,16 @@ def evaluation_notes(result: Evaluation, distilled: DistilledSet, recipe: Evalua
         + f"; together {stored.total:,}."
     )
     return notes + [_about_fairness(result, architecture) for architecture in result.fairness]
+
+
+def _about_teacher(result: Evaluation) -> list[str]:
+    """What the network that labelled views gets itself; nothing where students asked none."""
+    if result.teacher is None:
+        return []
+    return [
+        f"The network that students asked gets {result.teacher.accuracy:.1%} of the test images right itself, of its "
+        f"worst class {min(result.teacher.per_class):.1%}. It has to be kept with the set to train like this."
+    ]
 
 
 def about_reused(result: Evaluation) -> list[str]:

@@ -12,6 +12,7 @@ from distail.data.labelled_views import LabelledViews, Teacher
 from distail.models import Network
 from distail.models.saved import SavedNetwork, batch_logits
 from distail.problem import Load, Problem, Synthetic, Work, class_major_labels
+from distail.progress import Progress
 from distail.runtime import preferred_layout
 from distail.synthetic.layer_inputs import at_rest
 from distail.training.recipe import TrainRecipe
@@ -45,7 +46,7 @@ def relabelled(
         logits = answer(images).cpu()
         if num_views:
             generator = problem.generator("labelled views")
-            views = views_for(students, images, num_views, answer, generator)
+            views = views_for(students, images, num_views, answer, generator, problem.progress)
     labels = class_major_labels(problem.num_classes, problem.images_per_class)
     return Synthetic(images.cpu(), labels, soft_labels=logits, teacher=teacher, training=students, views=views)
 
@@ -61,6 +62,7 @@ def views_for(
     num_views: int,
     teacher: Teacher,
     generator: torch.Generator,
+    progress: Progress,
 ) -> LabelledViews:
     """Views as students see images who train like this, which they then go on mirroring if they did before.
 
@@ -70,10 +72,19 @@ def views_for(
         num_views: of each image, at least 1.
         teacher: labels them.
         generator: on the CPU.
+        progress: is told of every view of all images.
     """
     mixed = students.mixing_probability if students.mixing == "cutmix" else 0.0
-    answer = answers_for(students, teacher)
-    return LabelledViews.drawn(images, num_views, answer, generator, smallest_crop=students.smallest_crop, mixed=mixed)
+    both = answers_for(students, teacher)
+    with progress.task("labels of views", num_views) as advance:
+
+        def answer(seen: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
+            logits = both(seen)
+            advance()
+            return logits
+
+        crop = students.smallest_crop
+        return LabelledViews.drawn(images, num_views, answer, generator, smallest_crop=crop, mixed=mixed)
 
 
 def answers_for(students: TrainRecipe, teacher: Teacher) -> Teacher:

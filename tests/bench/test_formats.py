@@ -50,7 +50,8 @@ def test_a_figure(found, text):
 
 
 def test_markdown():
-    (head, line, *rows), told = (part.splitlines() for part in as_markdown(TABLE).split("\n\n"))
+    title, (head, line, *rows), told = (part.splitlines() for part in as_markdown(TABLE).split("\n\n"))
+    assert title == ["accuracy in percent, convnet3"]
     assert head == "| " + " | ".join(HEADS) + " |"
     assert line == "|" + " --- |" * len(HEADS)
     assert rows[0] == r"| a\|b_c & 50% | hard | 3 | **47.5 ± 1.2** | … | 1.2 kB | 3 min 20 s | 2 GB |"
@@ -63,7 +64,8 @@ def test_markdown():
 
 def test_latex():
     text = as_latex(TABLE)
-    lines = text.splitlines()
+    title, *lines = text.splitlines()
+    assert title == "% accuracy in percent, convnet3; needs the package booktabs"
     assert lines[0] == r"\begin{tabular}{llrrrrrr}"
     assert lines[-2] == r"\end{tabular}"
     assert lines[-1].startswith("% ")
@@ -100,11 +102,17 @@ def test_csv_can_be_read_back():
     assert lines[4]["published"] == "Table 2 of a_paper"
 
 
+def test_csv_has_no_deviation_of_one_student():
+    row = TableRow("dm", "dm", "hard", None, (TableCell(Summary(1, 0.5, 0.0), 1, 0, 0),))
+    (line,) = csv.DictReader(io.StringIO(as_csv(Table("accuracy", "convnet3", ({},), (row,)))))
+    assert (line["n"], line["mean"], line["std"]) == ("1", "0.5", "")
+
+
 def test_names_with_commas_and_lines_stay_one_field():
     row = TableRow('lad, "asked"\nx', "lad", "hard", None, (cell(0.5),))
     table = Table("accuracy", "convnet3", ({},), (row,))
     assert next(csv.DictReader(io.StringIO(as_csv(table))))["row"] == 'lad, "asked"\nx'
-    assert len(as_markdown(table).split("\n\n")[0].splitlines()) == 3
+    assert len(as_markdown(table).split("\n\n")[1].splitlines()) == 3
 
 
 def test_text_has_every_row_and_fits():

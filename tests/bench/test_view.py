@@ -41,7 +41,8 @@ def test_a_grid_at_a_moment(tmp_path, monkeypatch):
     (running,) = status.running  # sets are no cells, and a cell with a result is not under way
     assert running.cell == "lad, IF 100, IPC 10, seed 0"
     assert running.holder.note == "distilling: 3/20, 8 s left"
-    assert told[0] == "1 of 10 cells are done, 1 failed, 1 run, 7 wait; about 1 min 20 s left."
+    assert told[0].startswith("1 of 10 cells are done, 1 failed, 1 run, 7 wait; about ")
+    assert told[0].endswith(" left, if lad and dm take no longer than the others.")
     assert "  lad, IF 100, IPC 10, seed 0: distilling: 3/20, 8 s left (12 s on" in told[1]
     assert told[2] == "  failed: dm, IF 100, IPC 10, seed 0: It did not work. Make it smaller."
     assert told[3] == ("  left out: lad, IF 100, IPC 999: there is no recipe lad-cifar10lt-if100-ipc999")
@@ -49,33 +50,16 @@ def test_a_grid_at_a_moment(tmp_path, monkeypatch):
     assert (facts["cells"], facts["left"], len(facts["running"]), len(facts["errors"])) == (10, 8, 1, 1)
 
 
-def test_time_left_goes_by_the_rows_and_is_shared_by_who_works(tmp_path):
+def test_the_time_left_and_what_it_goes_by_are_said(tmp_path):
     store = Store(tmp_path)
-    assert look(store, PLAN, {}).seconds_left is None
+    assert look(store, PLAN, {}).left is None
     assert headline(look(store, PLAN, {})) == "0 of 10 cells are done, 0 run, 10 wait."
-    by_row = {"random": 1.0, "dm": 100.0}
-    known = {
-        job.key: result_of(job.place, job.key, students([0.5]), seconds=by_row[job.place.row]) for job in PLAN.jobs[:2]
-    }
-    # Three of each row are left, and two of a row of which nothing is known: others of their size stand for them.
-    expected = 3 * 1.0 + 3 * 100.0 + 2 * 50.5
-    assert look(store, PLAN, known).seconds_left == pytest.approx(expected)
-    claims = Claims(store.claims)
-    with claims.hold(PLAN.jobs[3].key), claims.hold(PLAN.jobs[4].key):
-        assert look(store, PLAN, known).seconds_left == pytest.approx(expected / 2)
-
-
-def test_time_left_goes_by_the_size_of_sets(tmp_path):
-    grid = grid_of({"random": {}, "dm": {}}, vary={IPC: [1, 50]}, seeds=2)
-    plan = plan_of(grid)
-    taken = {("random", 1): 1.0, ("random", 50): 20.0, ("dm", 1): 5.0}
-    known = {
-        job.key: result_of(job.place, job.key, students([0.5]), seconds=taken[place])
-        for job in plan.jobs
-        if job.place.seed == 0 and (place := (job.place.row, job.place.values[IPC])) in taken
-    }
-    # dm at 50 has not run: its own row is nearer than another row of that size.
-    assert look(Store(tmp_path), plan, known).seconds_left == pytest.approx(1.0 + 20.0 + 5.0 + 2 * 5.0)
+    known = {job.key: result_of(job.place, job.key, students([0.5]), seconds=60.0) for job in PLAN.jobs[:3]}
+    status = look(store, PLAN, known)
+    assert headline(status) == "3 of 10 cells are done, 0 run, 7 wait; about 7 min 00 s left."
+    assert status.to_json()["seconds_left"] == pytest.approx(420)
+    known = {job.key: one for job, one in zip(PLAN.jobs, known.values(), strict=False) if job.place.row == "random"}
+    assert headline(look(store, PLAN, known)).endswith(" left, if dm and lad take no longer than the others.")
 
 
 def test_what_cells_warned_of_is_said_once(tmp_path):
@@ -89,6 +73,11 @@ def test_what_cells_warned_of_is_said_once(tmp_path):
     assert status.warnings == ((first, 2, "dog has 3 images"),)
     assert lines(status)[-1] == f"  note: {first} and 2 other cells: dog has 3 images"
     assert status.to_json()["warnings"] == [{"cell": first, "others": 2, "warning": "dog has 3 images"}]
+
+
+def test_one_cell_is_said_to_be_one(tmp_path):
+    plan = plan_of(grid_of({"dm": {}}))
+    assert headline(look(Store(tmp_path), plan, {})) == "0 of 1 cell is done, 0 run, 1 wait."
 
 
 def test_a_finished_grid(tmp_path):
@@ -122,7 +111,7 @@ def test_lines_are_said_once_for_each_cell_whoever_did_it(source, tmp_path):
     said: list[str] = []
     watch = LineWatch(grid, said.append)
     watch()
-    assert said == [f"2 cells, 1 of them finished. Results go to {grid.store.path}."]
+    assert said == [f"2 cells, 1 finished. Results go to {grid.store.path}."]
     said.clear()
     watch()
     assert said == []
@@ -220,4 +209,4 @@ def test_who_is_told(source, tmp_path, capsys, monkeypatch):
     with watching(grid, quiet=False, terminal=True, say=print) as watch:
         assert watch is None  # the picture draws itself
         time.sleep(0.1)
-    assert "0 of 1 cells are done" in capsys.readouterr().err
+    assert "0 of 1 cell is done" in capsys.readouterr().err

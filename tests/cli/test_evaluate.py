@@ -120,6 +120,8 @@ def test_a_teacher_labels_every_view(run, teacher):
     shown = succeed("evaluate", run, *QUICK, "--labels", "teacher", "--teacher", teacher)
     assert "teacher" in shown.out
     assert "preprocessing" in shown.out
+    own = outcome.json["teacher"]["accuracy"]
+    assert f"The network that students asked gets {own:.1%} of the test images right itself" in shown.flat
 
 
 def test_hard_and_static_are_one_without_soft_labels(run):

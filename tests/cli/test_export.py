@@ -5,7 +5,7 @@ import torch
 
 from distail.data.sources import load
 from distail.distilled import load_distilled
-from distail.scoring import open_set
+from distail.opening import open_set
 from tests.cli.calling import NETWORK, QUICK, assert_clear_refusal, call, contents, succeed, write_npz
 from tests.report.page.runs import images_of
 

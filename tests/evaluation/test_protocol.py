@@ -11,7 +11,7 @@ from distail.data.image_set import ImageSet
 from distail.data.preprocess import fit_preprocessing
 from distail.errors import DistailError
 from distail.evaluation.protocol import Scoring, evaluate
-from distail.evaluation.result import load_evaluation
+from distail.evaluation.result import load_evaluation, parse_evaluation
 from distail.learn.student import Classroom, train_student
 from distail.runtime import Runtime
 from tests.evaluation.separable import (
@@ -139,6 +139,14 @@ def test_a_teacher_is_asked_and_its_bytes_are_counted():
     assert all(student.scores.accuracy > 0.4 for student in evaluation.students)
 
 
+def test_a_teacher_is_scored_on_the_same_test_images():
+    teacher = make_teacher()
+    evaluation = evaluate(Scoring(make_set(), TEST, quick(labels="teacher", epochs=2), teacher=teacher))
+    right = teacher.predict_logits(TEST.images).argmax(dim=1) == TEST.labels
+    assert evaluation.teacher.accuracy == pytest.approx(right.float().mean().item())
+    assert evaluate(Scoring(make_set(), TEST, quick(epochs=2))).teacher is None
+
+
 @pytest.mark.parametrize("labels", ["hard", "static"])
 def test_a_teacher_goes_with_its_protocol(labels):
     with pytest.raises(DistailError, match="go together: pass both"):
@@ -156,6 +164,15 @@ def test_the_result_is_json_and_comes_back(tmp_path):
     evaluation.save(tmp_path / "evaluation.json")
     assert load_evaluation(tmp_path / "evaluation.json") == evaluation
     json.dumps(evaluation.to_json(), allow_nan=False)
+    asked = evaluate(Scoring(make_set(), TEST, quick(labels="teacher", epochs=2), teacher=make_teacher()))
+    asked.save(tmp_path / "asked.json")
+    assert load_evaluation(tmp_path / "asked.json") == asked
+
+
+def test_a_result_from_before_teachers_were_scored_is_read():
+    values = json.loads(json.dumps(evaluate(Scoring(make_set(), TEST, quick(epochs=2))).to_json()))
+    del values["teacher"]
+    assert parse_evaluation(values, "here").teacher is None
 
 
 def test_provenance_says_how_the_score_came_about():

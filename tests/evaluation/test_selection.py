@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from distail.data.holdout import hold_out
 from distail.data.image_set import ImageSet
 from distail.evaluation import protocol
-from distail.evaluation.protocol import VALIDATION_FRACTION, Scoring, evaluate, random_subset
+from distail.evaluation.protocol import VALIDATION_FRACTION, Scoring, evaluate
+from distail.evaluation.references import random_subset
 from distail.training.loop import Selection
 from tests.evaluation.separable import NAMES, TEST, TRAIN, Said, images_of, make_set, quick
 

@@ -130,7 +130,7 @@ def test_a_finished_run_is_returned_as_it_is(run, source):
     assert snapshot(run) == before
     with pytest.raises(DistailError, match=r"holds this same run, and it is finished\. Pass --resume"):
         distill(recipe_for(source), out=run)
-    with pytest.raises(DistailError, match=r"holds another run\. .*recipe\.yaml --out .* --resume"):
+    with pytest.raises(DistailError, match=r"holds another run, and it is finished\. Use it as it is, or choose"):
         distill(recipe_for(source, images_per_class=3), out=run)
     with pytest.raises(DistailError, match=r"images_per_class \(2 there, 3 asked\)"):
         distill(recipe_for(source, images_per_class=3), out=run, resume=True)

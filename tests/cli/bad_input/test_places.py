@@ -12,7 +12,14 @@ from tests.cli.calling import NETWORK, QUICK, assert_clear_refusal, call
 
 
 def test_a_folder_that_holds_another_run(refused, run, source):
-    refused("distill", source, *RANDOM, "--out", run, names=(str(run), "holds another run", "--resume"))
+    refused(
+        "distill",
+        source,
+        *RANDOM,
+        "--out",
+        run,
+        names=(str(run), "holds another run, and it is finished", "another --out"),
+    )
     refused("run", run / "recipe.yaml", "--out", run, names=(str(run), "same run, and it is finished", "--resume"))
 
 
