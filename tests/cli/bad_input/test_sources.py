@@ -11,10 +11,13 @@ from tests.cli.calling import QUICK, succeed
 from tests.data.sources.builders import encoded, hugging_face_table, pixels, write_folder, write_parquet
 
 
-@pytest.mark.parametrize("command", [*READERS, "evaluate"])
+@pytest.mark.parametrize("command", READERS)
 def test_no_such_source(refused, command):
-    calls = {**reading("digitz"), "evaluate": ("evaluate", "digitz", *QUICK)}
-    refused(*calls[command], names=("digitz", "Did you mean 'digits'?", "A source is one of"))
+    refused(*reading("digitz")[command], names=("digitz", "Did you mean 'digits'?", "A source is one of"))
+
+
+def test_no_such_set(refused):
+    refused("evaluate", "rums/first", *QUICK, names=("rums/first", "There is no run or set", "Name a run folder"))
 
 
 def test_no_such_test_source(refused, run):
