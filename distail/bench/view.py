@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from distail.progress import format_seconds
 from distail.report.names import one_line
 
 _PICTURES_A_SECOND = 0.5
+_BETWEEN_LINES_S = 300.0
+"""A cell can take hours, during which a log would say nothing."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +194,7 @@ def picture(grid: OpenGrid) -> Picture:
 
 
 class LineWatch:
-    """Says a line for each cell that has finished since the last look, whoever did it."""
+    """Says a line for each cell that has finished since the last look, whoever did it, and how far others are."""
 
     def __init__(self, grid: OpenGrid, say: Callable[[str], None]) -> None:
         self._grid, self._say = grid, say
@@ -213,6 +216,11 @@ class LineWatch:
             self._say(headline(look(self._grid.store, self._grid.plan, known)))
         self._seen = set(known)
 
+    def tell(self) -> None:
+        """Says how much is done, and who works on what."""
+        for line in _at_work(look(self._grid.store, self._grid.plan, self._grid.results())):
+            self._say(line)
+
 
 @contextmanager
 def watching(grid: OpenGrid, *, quiet: bool, terminal: bool, say: Callable[[str], None]) -> Iterator[Watch | None]:
@@ -232,7 +240,27 @@ def watching(grid: OpenGrid, *, quiet: bool, terminal: bool, say: Callable[[str]
         ):
             yield None
     else:
-        yield LineWatch(grid, say)
+        watch = LineWatch(grid, say)
+        with _now_and_then(watch.tell):
+            yield watch
+
+
+@contextmanager
+def _now_and_then(speak: Callable[[], None]) -> Iterator[None]:
+    """Calls a function every few minutes, from a thread of its own, as cells in this process keep the first one."""
+    over = threading.Event()
+
+    def wait_and_speak() -> None:
+        while not over.wait(_BETWEEN_LINES_S):
+            speak()
+
+    thread = threading.Thread(target=wait_and_speak, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def finished_line(result: CellResult) -> str:

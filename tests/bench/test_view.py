@@ -121,6 +121,22 @@ def test_lines_are_said_once_for_each_cell_whoever_did_it(source, tmp_path):
     assert said == ["done: dm, seed 0: 25.0% (hard), 0 s", "2 of 2 cells are done."]
 
 
+def test_a_log_says_now_and_then_how_far_a_long_cell_is(source, tmp_path, monkeypatch):
+    monkeypatch.setattr("distail.bench.view._BETWEEN_LINES_S", 0.01)
+    grid = opened(source, tmp_path / "grid", ["random", "dm"])
+    said: list[str] = []
+    with Claims(grid.store.claims).hold(grid.plan.jobs[0].key, "begun"):
+        with watching(grid, quiet=False, terminal=False, say=said.append):
+            deadline = time.monotonic() + 20
+            while len(said) < 4 and time.monotonic() < deadline:
+                time.sleep(0.01)
+        after = len(said)
+        time.sleep(0.1)
+    assert said[0] == said[2] == "0 of 2 cells are done, 1 run, 1 wait."
+    assert said[1].startswith("  random, seed 0: begun (")
+    assert len(said) == after
+
+
 def test_the_picture_shows_the_table_as_it_fills(source, tmp_path):
     grid = opened(source, tmp_path / "grid", ["random", "dm"])
     first = grid.plan.jobs[0]
