@@ -32,7 +32,9 @@ _MOST_COLUMNS = 3
 """Of figures, beside each other in a terminal; where one thing alone varies there may be more, with broken lines."""
 
 NOTE = (
-    "Mean ± sample standard deviation in percent over n students. Best and second best are marked among sets of one "
+    "Mean ± sample standard deviation in percent over n students; where all are of one set, that leaves out the chance "
+    "in making a set. Students train by the recipe of their row or by that stored with the set, so rows may differ in "
+    "it. Best and second best are marked among sets of one "
     "label protocol, by the mean alone, which need not be a difference beyond chance; protocols are not comparable. "
     "Deviations over classes and calibration errors are not marked, as they are small too where nothing was learned. "
     "Time: making the set, with its experts and teachers, also where rows share them; of a baseline, training one "

@@ -24,6 +24,8 @@ from distail.progress import format_seconds
 from distail.report.names import one_line
 
 _PICTURES_A_SECOND = 0.5
+_MOST_NAMED = 5
+"""Rows that are to run, by name."""
 _BETWEEN_LINES_S = 300.0
 """A cell can take hours, during which a log would say nothing."""
 
@@ -204,17 +206,28 @@ class LineWatch:
         """Looks, and says what is new; the first time, how much there is to do and where results go."""
         known = self._grid.results()
         if self._seen is None:
-            total, places = len(self._grid.plan.jobs), len(self._grid.plan.expansion.places)
-            filled = "" if places == total else f" for {places:,} places of the table, some of which are the same"
-            self._say(
-                f"{counted(total, 'cell')}{filled}, {len(known)} finished. Results go to {self._grid.store.path}."
-            )
+            self._say(f"{self._beginning(known)} Results go to {self._grid.store.path}.")
             self._seen = set(known)
         for key in known.keys() - self._seen:
             self._say(finished_line(known[key]))
         if known.keys() - self._seen:
             self._say(headline(look(self._grid.store, self._grid.plan, known)))
         self._seen = set(known)
+
+    def _beginning(self, known: Mapping[str, CellResult]) -> str:
+        """'8 cells: 4 finished, 1 failed before (--retry runs it again), 3 to run: dm, lad.'"""
+        plan = self._grid.plan
+        total, places = len(plan.jobs), len(plan.expansion.places)
+        filled = "" if places == total else f" for {places:,} places of the table, some of which are the same"
+        failed = sum(result.status == "failed" for result in known.values())
+        rows = list(dict.fromkeys(job.place.row for job in plan.jobs if job.key not in known))
+        told = [f"{len(known) - failed} finished"]
+        if failed:
+            told.append(f"{failed} failed before (--retry runs {'it' if failed == 1 else 'them'} again)")
+        if known and rows:
+            named = ", ".join(map(one_line, rows)) if len(rows) <= _MOST_NAMED else f"{len(rows)} rows"
+            told.append(f"{total - len(known)} to run: {named}")
+        return f"{counted(total, 'cell')}{filled}: {', '.join(told)}."
 
     def tell(self) -> None:
         """Says how much is done, and who works on what."""

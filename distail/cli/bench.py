@@ -88,7 +88,10 @@ def run(
         opened.run(workers=workers, cluster=cluster, devices=devices, retry=retry, watch=watch)
     if not _report(opened, output).failed:
         return
-    output.tell("Correct what failed, and start the same command again with --retry.")
+    output.tell(
+        "A cell whose setting is changed in the grid runs by the same command. Where the cause lay outside, such as in "
+        "want of memory, add --retry."
+    )
     sys.exit(EXIT_FAILED_CELLS)
 
 

@@ -150,7 +150,7 @@ def _score_teacher(scoring: Scoring) -> Scores | None:
     if scoring.teacher is None:
         return None
     scores = tested(scoring.teacher, scoring.test, scoring.train_counts, scoring.runtime)
-    scoring.progress.say(f"the network that they asked: {scores.accuracy:.1%} of the test images right")
+    scoring.progress.say(f"the network that students asked: {scores.accuracy:.1%} of the test images right")
     return scores
 
 

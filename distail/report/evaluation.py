@@ -91,7 +91,7 @@ def evaluation_notes(result: Evaluation, distilled: DistilledSet, recipe: Evalua
             f"{counted(full[0].epochs, 'epoch')}{_against_hard_labels(how)}. "
             "Training that makes up for the imbalance would score higher; `distail baseline` does."
         )
-    notes += _about_teacher(result)
+    notes += about_teacher(result)
     stored = result.stored
     notes.append(
         f"Stored bytes: images {stored.images:,}, labels {stored.labels:,}, preprocessing {stored.preprocessing:,}"
@@ -101,7 +101,7 @@ def evaluation_notes(result: Evaluation, distilled: DistilledSet, recipe: Evalua
     return notes + [_about_fairness(result, architecture) for architecture in result.fairness]
 
 
-def _about_teacher(result: Evaluation) -> list[str]:
+def about_teacher(result: Evaluation) -> list[str]:
     """What the network that labelled views gets itself; nothing where students asked none."""
     if result.teacher is None:
         return []
@@ -109,6 +109,14 @@ def _about_teacher(result: Evaluation) -> list[str]:
         f"The network that students asked gets {result.teacher.accuracy:.1%} of the test images right itself, of its "
         f"worst class {min(result.teacher.per_class):.1%}. It has to be kept with the set to train like this."
     ]
+
+
+def students_in_short(result: Evaluation) -> str:
+    """'100 epochs; batch_size=10, optimizer=adamw': how students of the set were trained, where that differs from the
+    common evaluation. Tells nothing of a learning rate that was learned with the set."""
+    how = _training(result)
+    differing = [f"{name}={value}" for name, value in how.given.items() if name != "epochs"]
+    return "; ".join([_epochs(how), ", ".join(differing) or "otherwise the common evaluation"])
 
 
 def about_reused(result: Evaluation) -> list[str]:

@@ -39,7 +39,8 @@ def run_at(place: Place, key: str, number: int, classes: tuple[str, ...] = CLASS
         train_counts=counts,
         stored=StoredBytes(1000, 0, 0),
         fairness={},
-        provenance={},
+        provenance={"train": {"epochs": 7, "optimizer": "adamw"}},
+        teacher=student(subject, labels, 100, counts).scores if asked else None,
     )
     making = None if place.cell.baseline else 10.0 * (number + 1)
     result = result_of(

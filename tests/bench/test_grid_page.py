@@ -171,6 +171,26 @@ def test_details_are_of_the_networks_of_the_row(of_networks):
     assert page.text.count("Most frequent mistakes, over all students") == 8
 
 
+def test_details_tell_how_students_were_trained_and_what_the_network_that_they_asked_gets(facts):
+    trained, asked = spot_view(facts, facts.spots["tailor, asked", 0], 0).notes
+    assert trained.startswith("Students: 7 epochs; optimizer=adamw. Rows whose students are trained otherwise")
+    (result,) = facts.spots["tailor, asked", 0].results
+    own = facts.opened.store.content(result.key)["evaluation"]["teacher"]["accuracy"]
+    assert f"The network that students asked gets {own:.1%} of the test images right itself" in asked
+    assert len(spot_view(facts, facts.spots["dm", 0], 0).notes) == 1
+    assert spot_view(facts, facts.spots["all images", 0], 0).notes == ()
+
+
+def test_details_of_results_that_do_not_say_how_students_were_trained(source, tmp_path):
+    grid = opened(source, tmp_path / "grid", ["dm"])
+    (job,) = grid.plan.jobs
+    run = run_at(job.place, job.key, 0)
+    grid.store.begin(grid.text)
+    grid.store.write(replace(run, evaluation=replace(run.evaluation, provenance={})))
+    facts = read_grid_facts(grid.store.path)
+    assert spot_view(facts, facts.spots["dm", 0], 0).notes == ()
+
+
 def test_each_table_says_which_rows_it_lacks_without_a_flag_of_the_command(of_networks):
     first, second, _ = (table_view(0, table, {}) for table in of_networks.accuracies)
     elsewhere = "random, resnet18 (resnet18); dm, resnet18 (resnet18)"
@@ -257,6 +277,19 @@ def test_what_is_best_is_said_of_all_rows(source, tmp_path):
         "8 of 10 rows are drawn; at IF 2 r9 (not drawn) is best with 90.0 %, at IF 10 r8 is best with 58.0 %."
     )
     assert ("r9", "90.0 %", "5.0 %") in panel.rows
+
+
+def test_baselines_are_not_called_best_beside_sets(source, tmp_path):
+    grid = opened(source, tmp_path / "out", {"all images": {"baseline": "cross_entropy"}, "dm": {}}, vary={IF: [10, 2]})
+    grid.store.begin(grid.text)
+    for job in grid.plan.jobs:
+        value = 0.5 if job.place.row == "dm" else 0.9
+        grid.store.write(run_of(result_of(job.place, job.key, students([value]))))
+    (charts,) = grid_charts(read_grid_facts(tmp_path / "out"))
+    (panel,) = panels(charts, "IF")
+    assert (
+        panel.description == "2 rows; at IF 2 dm is the best set with 50.0 %, at IF 10 dm is the best set with 50.0 %."
+    )
 
 
 def test_every_network_has_charts(source, tmp_path):

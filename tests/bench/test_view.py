@@ -111,7 +111,7 @@ def test_lines_are_said_once_for_each_cell_whoever_did_it(source, tmp_path):
     said: list[str] = []
     watch = LineWatch(grid, said.append)
     watch()
-    assert said == [f"2 cells, 1 finished. Results go to {grid.store.path}."]
+    assert said == [f"2 cells: 1 finished, 1 to run: dm. Results go to {grid.store.path}."]
     said.clear()
     watch()
     assert said == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
@@ -19,6 +20,7 @@ from distail.evaluation.metrics import Summary, summarise
 from distail.evaluation.result import Evaluation, parse_evaluation
 from distail.progress import format_bytes, format_seconds
 from distail.recipe import to_yaml
+from distail.report.evaluation import about_teacher, students_in_short
 from distail.report.page.pictures import Picture, reduction_for, strip
 from distail.report.page.run_facts import Scored
 from distail.report.page.scores import Detail, evaluation_view
@@ -62,6 +64,7 @@ class SpotView:
         failures: of its cells.
         missing: cells, by their description, that have not run.
         facts: (what, value) of cost and origin.
+        notes: how students of sets were trained, and what the networks that they asked get themselves.
         recipe: of the first cell, as YAML that `distail run` takes where it makes a set; empty where none has run.
         is_baseline: whether it is one, for which there is no such file.
         sets: those that are still there, in the order of their seeds.
@@ -77,6 +80,7 @@ class SpotView:
     failures: tuple[Failure, ...]
     missing: tuple[str, ...]
     facts: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
     recipe: str
     is_baseline: bool
     sets: tuple[SetView, ...]
@@ -119,6 +123,7 @@ def spot_view(facts: GridFacts, spot: Spot, image_bytes: int) -> SpotView:
         failures=tuple(failures),
         missing=tuple(described(place) for place, result in spot.places if result is None),
         facts=tuple(_facts(contents)),
+        notes=tuple(_notes(contents, evaluations)),
         recipe=recipe,
         is_baseline=is_baseline,
         sets=tuple(_sets(facts, spot, image_bytes)),
@@ -190,6 +195,15 @@ def _facts(contents: Sequence[tuple[CellResult, dict[str, Any]]]) -> Iterator[tu
         if environment.get(name):
             yield name, str(environment[name])
     yield "written", ", ".join(sorted({result.written[:10] for result, _ in done}))
+
+
+def _notes(contents: Sequence[tuple[CellResult, dict[str, Any]]], evaluations: Sequence[Evaluation]) -> Iterator[str]:
+    if not evaluations or contents[0][0].kind == "baseline":
+        return
+    with suppress(DistailError, KeyError):  # of other versions, or made by hand
+        how = students_in_short(evaluations[0])
+        yield f"Students: {how}. Rows whose students are trained otherwise are not comparable as methods."
+    yield from dict.fromkeys(told for one in evaluations for told in about_teacher(one))
 
 
 def _sets(facts: GridFacts, spot: Spot, max_bytes: int) -> Iterator[SetView]:

@@ -196,6 +196,8 @@ def _panel(
     across = Scale(min(values), max(values), LEFT + 14, WIDTH - RIGHT - 14, logarithmic=logarithmic)
     up, ticks = upright([(one.mean - one.std, one.mean + one.std) for found in points.values() for _, one in found])
     short = SHORT_NAMES.get(axis, axis)
+    of_sets = _sets_first(rows, all_points)
+    leads = "is best" if len(of_sets) == len(all_points) else "is the best set"
     series = []
     for number, (name, found) in enumerate(points.items()):
         aside = _ASIDE * (number - (len(points) - 1) / 2)  # so that error bars do not hide each other
@@ -209,7 +211,7 @@ def _panel(
     return Panel(
         title="" if title == "all" else title,
         across=short + (", logarithmic" if logarithmic else ""),
-        description=f"{_how_many(points, all_points)}; {_ends(all_points, short, values, styles)}.",
+        description=f"{_how_many(points, all_points)}; {_ends(of_sets, leads, short, values, styles)}.",
         best="",
         series=tuple(series),
         x=tuple(Tick(across(value), shown(value)) for value in values),
@@ -224,21 +226,30 @@ def _how_many(drawn: Collection[str], known: Collection[str]) -> str:
     return every if len(drawn) == len(known) else f"{len(drawn)} of {every} are drawn"
 
 
+def _sets_first(
+    rows: Sequence[TableRow], points: Mapping[str, Sequence[tuple[float, Summary]]]
+) -> Mapping[str, Sequence[tuple[float, Summary]]]:
+    """The points of rows that may be called best: sets where there are any, as in the table."""
+    baselines = {row.name for row in rows if row.is_baseline}
+    return {name: found for name, found in points.items() if name not in baselines} or points
+
+
 def _ends(
     points: Mapping[str, Sequence[tuple[float, Summary]]],
+    leads: str,
     short: str,
     values: Sequence[float],
     drawn: Collection[str],
 ) -> str:
-    """'at IPC 10 dm is best with 46.6 %, ...' at both ends, of all rows."""
+    """'at IPC 10 dm is best with 46.6 %, ...' at both ends."""
     told = []
     for value in (values[0], values[-1]):
         there = {name: one.mean for name, found in points.items() for where, one in found if where == value}
         if there:
             best = max(there, key=lambda name: there[name])
-            leads = "is best" if len(there) > 1 else "alone"
+            how = leads if len(there) > 1 or leads != "is best" else "alone"
             where = "" if best in drawn else " (not drawn)"
-            told.append(f"at {short} {shown(value)} {one_line(best)}{where} {leads} with {100 * there[best]:.1f} %")
+            told.append(f"at {short} {shown(value)} {one_line(best)}{where} {how} with {100 * there[best]:.1f} %")
     return ", ".join(told)
 
 

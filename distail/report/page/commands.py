@@ -39,6 +39,13 @@ class Commands:
         return f"distail evaluate {self._run}{self._arch}{'' if self._knows_test_images else ' --test HELD_OUT_IMAGES'}"
 
     @property
+    def grid(self) -> str:
+        """Makes the page of the grid whose set this is, which has its scores; empty where it is no grid's."""
+        folder = self._facts.folder.resolve().parent.parent  # GRID/sets/KEY
+        is_of_grid = self._facts.folder.resolve().parent.name == "sets" and (folder / "grid.yaml").exists()
+        return f"distail report {shlex.quote(str(folder))}" if is_of_grid else ""
+
+    @property
     def compare(self) -> str:
         """Scores it beside random images and all data."""
         return f"{self.evaluate} --reference random --reference full"

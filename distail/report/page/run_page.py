@@ -247,7 +247,8 @@ def run_text(facts: RunFacts) -> list[RenderableType]:
     for scored in facts.scored:
         parts += ["", f"{scored.file}:", evaluation_tables(scored.result, _explainable(scored, distilled))[0]]
     if facts.complete and not facts.scored:
-        parts.append(f"Not scored yet: {commands.evaluate}")
+        parts += [f"The page of its grid has its scores: {commands.grid}"] if commands.grid else []
+        parts.append(f"Not scored {'by itself ' if commands.grid else ''}yet: {commands.evaluate}")
     return [*parts, *facts.unreadable]
 
 

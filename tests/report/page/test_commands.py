@@ -8,6 +8,7 @@ import torch
 import distail
 from distail.report.page.commands import Commands
 from distail.report.page.run_facts import read_run_facts
+from distail.report.page.run_page import run_text
 from tests.cli.calling import pets, write_npz
 
 
@@ -40,6 +41,19 @@ def test_test_images_are_found_and_made_what_networks_see(tmp_path, train, data,
     commands = commands_of(tmp_path, train, **data)
     assert inputs_of(commands).shape == (count, 3, size, size)
     assert "HELD_OUT" not in commands.evaluate
+
+
+def test_a_set_of_a_grid_leads_to_the_page_of_its_grid(tmp_path):
+    commands = commands_of(tmp_path, {"images": WHOLE})
+    assert commands.grid == ""
+    (tmp_path / "a grid" / "sets").mkdir(parents=True)
+    (tmp_path / "a grid" / "grid.yaml").write_text("rows: [random]")
+    (tmp_path / "run").rename(tmp_path / "a grid" / "sets" / "key")
+    facts = read_run_facts(tmp_path / "a grid" / "sets" / "key")
+    assert Commands(facts).grid == f"distail report '{tmp_path / 'a grid'}'"
+    shown = " ".join(map(str, run_text(facts)))
+    assert "The page of its grid has its scores: distail report" in shown
+    assert "Not scored by itself yet: distail evaluate" in shown
 
 
 def test_without_test_images_a_place_is_left_for_them(tmp_path):
