@@ -173,7 +173,7 @@ def test_details_are_of_the_networks_of_the_row(of_networks):
 
 def test_details_tell_how_students_were_trained_and_what_the_network_that_they_asked_gets(facts):
     trained, asked = spot_view(facts, facts.spots["tailor, asked", 0], 0).notes
-    assert trained.startswith("Students: 7 epochs; optimizer=adamw. Rows whose students are trained otherwise")
+    assert trained.startswith("Students: 8 epochs (7, and one more by the step schedule); optimizer=adamw. Rows whose")
     (result,) = facts.spots["tailor, asked", 0].results
     own = facts.opened.store.content(result.key)["evaluation"]["teacher"]["accuracy"]
     assert f"The network that students asked gets {own:.1%} of the test images right itself" in asked
@@ -283,8 +283,8 @@ def test_baselines_are_not_called_best_beside_sets(source, tmp_path):
     grid = opened(source, tmp_path / "out", {"all images": {"baseline": "cross_entropy"}, "dm": {}}, vary={IF: [10, 2]})
     grid.store.begin(grid.text)
     for job in grid.plan.jobs:
-        value = 0.5 if job.place.row == "dm" else 0.9
-        grid.store.write(run_of(result_of(job.place, job.key, students([value]))))
+        lines = students([0.5]) if job.place.row == "dm" else students([0.9], "cross_entropy")
+        grid.store.write(run_of(result_of(job.place, job.key, lines)))
     (charts,) = grid_charts(read_grid_facts(tmp_path / "out"))
     (panel,) = panels(charts, "IF")
     assert (

@@ -61,8 +61,8 @@ def test_the_table_in_every_format(finished):
     assert "all images" in shown.out
     assert "Published numbers are other people's" in shown.flat
     assert max(map(len, shown.out.split("Mean ±")[0].splitlines())) <= 100
-    assert succeed("bench", "table", finished, "--format", "markdown").out.startswith("| method | labels |")
-    assert succeed("bench", "table", finished, "--format", "latex").out.startswith(r"\begin{tabular}")
+    assert succeed("bench", "table", finished, "--format", "markdown").out.startswith("accuracy in percent")
+    assert succeed("bench", "table", finished, "--format", "latex").out.startswith("% accuracy in percent")
     lines = list(csv.DictReader(io.StringIO(succeed("bench", "table", finished, "--format", "csv").out)))
     assert len(lines) == 6
     assert {line["score"] for line in lines} == {"accuracy"}
@@ -122,7 +122,7 @@ def test_failed_cells_are_told_and_run_again_when_asked(source, tmp_path, monkey
     assert "failed: dm, seed 0: RuntimeError: expected scalar type" in told.err
     assert "1 of 2 cells are done, 1 failed." in told.out
     assert "failed: dm, seed 0: RuntimeError: expected scalar type" in told.out
-    assert "start the same command again with --retry" in told.flat
+    assert "lay outside, such as in want of memory, add --retry" in told.flat
     assert call("bench", grid, "--quiet").code == 1
     monkeypatch.setattr(
         pipeline, "distill", lambda recipe, **rest: real(recipe.model_copy(update={"method": "random"}), **rest)
