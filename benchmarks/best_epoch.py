@@ -55,8 +55,9 @@ def main() -> None:
             selection=looks,
         )
         curves.append(student.history.validation)
+    recipe_of_set = distilled.provenance["recipe"]
     facts: dict[str, Any] = {
-        "set": distilled.provenance["recipe"],
+        "set": {**recipe_of_set, "data": {**recipe_of_set["data"], "source": "cifar10"}},
         "epochs": recipe.num_epochs,
         "looks_every": LOOK_EVERY,
         "last": asdict(summarise([curve[-1][1] for curve in curves])),
